@@ -1,0 +1,1 @@
+"""cardrail: runs a stablecoin-backed card programme on Stripe."""
