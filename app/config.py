@@ -8,17 +8,17 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from app.errors import ConfigError
 
 DEFAULT_API_VERSION = "2026-10-14.preview"
 SANDBOX_KEY = "sk_test_sandbox"
-SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
+SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 - known to all on purpose; live mode refuses it
 SANDBOX_PLATFORM = "acct_platform_sandbox"
 SANDBOX_PLATFORM_FINANCIAL_ACCOUNT = "fa_test_platform"
 STRIPE_API = "https://api.stripe.com"
@@ -34,6 +34,12 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
+def _version(value: str) -> str:
+    date.fromisoformat(value[:10])
+    return value
+
+
+ApiVersion = Annotated[str, AfterValidator(_version)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
@@ -73,7 +79,7 @@ class Settings(BaseModel):
         pattern=r"^https?://[^/\s]+",
         description="Where Stripe's API is; absent: Stripe itself, or the local sandbox without a key.",
     )
-    stripe_api_version: str = Field(
+    stripe_api_version: ApiVersion = Field(
         DEFAULT_API_VERSION,
         alias="STRIPE_API_VERSION",
         pattern=r"^\d{4}-\d{2}-\d{2}(\.[a-z]+)?$",
@@ -216,9 +222,9 @@ class Settings(BaseModel):
         """The secrets that may sign a real-time authorization."""
         return self.authorization_secrets or self.webhook_secrets
 
-    def but(self, **changes: object) -> Self:
-        """The same settings with ``changes`` by field name, checked again field by field (``--port`` and the like)."""
-        return self.model_validate({**self.model_dump(), **changes})
+    def but(self, **changes: object) -> "Settings":
+        """The same settings with ``changes`` by field name, each checked again (for ``--port`` and the like)."""
+        return _validate({**self.model_dump(), **changes})
 
 
 def load_settings(env: Mapping[str, str]) -> Settings:
@@ -231,10 +237,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     if not {"STRIPE_API_KEY", "STRIPE_API_BASE"} & given.keys():
         given.setdefault("PLATFORM_ACCOUNT_ID", SANDBOX_PLATFORM)
         given.setdefault("PLATFORM_FINANCIAL_ACCOUNT_ID", SANDBOX_PLATFORM_FINANCIAL_ACCOUNT)
-    try:
-        settings = Settings.model_validate(given)
-    except ValidationError as wrong:
-        raise ConfigError(" ".join(_sentence(error) for error in wrong.errors())) from None
+    settings = _validate(given)
     problems = [*_stripe_problems(settings, given), *_live_problems(settings, given)]
     problems += [f"{name} has an empty entry." for name, secrets in _secret_lists(settings) if "" in secrets]
     if settings.programme_file is not None and not settings.programme_file.is_file():
@@ -248,6 +251,13 @@ def unknown_settings(env: Mapping[str, str]) -> list[str]:
     """The ``CARDRAIL_`` variables in ``env`` that mean nothing to us: most likely misspelled."""
     known = {field.alias for field in Settings.model_fields.values()}
     return sorted(name for name in env if name.startswith("CARDRAIL_") and name not in known)
+
+
+def _validate(values: Mapping[str, object]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as wrong:
+        raise ConfigError(" ".join(_sentence(error) for error in wrong.errors())) from None
 
 
 def _sentence(error: ErrorDetails) -> str:

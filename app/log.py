@@ -136,7 +136,11 @@ def configure_logging(*, level: str = "info", form: str = "auto", stream: TextIO
 
 def _finish(*, console: bool) -> list[Processor]:
     """The last processors: redaction after tracebacks became text, so that those are redacted as well."""
-    tail: list[Processor] = [structlog.processors.StackInfoRenderer(), structlog.processors.format_exc_info, redact_line]
+    tail: list[Processor] = [
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact_line,
+    ]
     if console:
         return [*tail, structlog.dev.ConsoleRenderer(colors=True)]
     return [*tail, structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(serializer=_dumps)]
