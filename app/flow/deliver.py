@@ -1,0 +1,325 @@
+"""deliver: takes due commands from the outbox, calls Stripe outside any transaction, appends the outcome as an event.
+
+The only caller of Stripe writes. The intent is committed before the call; the outcome and its event are one
+transaction. A lost reply is repeated under the same key, or read back where the key can no longer be trusted; a second
+key is earned only by a v1 500 that is replayed and, read back, made nothing. Caps are checked before the first call.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+import structlog
+
+from app import metrics
+from app.flow.retry import ATTEMPTS_MAX, SNOOZE_S, backoff_s
+from app.machines.commands import idempotency_key
+from app.machines.events import CommandRejected, CommandSettled, Json
+from app.machines.programme import Programme
+from app.store import log, outbox
+from app.stripe import requests
+from app.stripe.client import Stripe
+from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting
+
+LOG = structlog.get_logger()
+
+COMMANDS_MAX = 32
+LEASE_S = 60.0
+CALL_S = 20.0
+KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
+"""How long Stripe surely remembers an idempotency key; past it an unknown outcome is read back, never repeated."""
+
+Row = Mapping[str, Any]
+
+
+class Park(Exception):  # noqa: N818 - it is a verdict, not an error
+    """This command needs a human: why, in a stable code and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Deliverer:
+    """Sends commands. Safe to run any number of times at once, anywhere."""
+
+    def __init__(  # noqa: PLR0913 - its collaborators
+        self,
+        pool: asyncpg.Pool,
+        stripe: Stripe,
+        programme: Programme,
+        *,
+        platform_account: str,
+        platform_financial_account: str | None,
+        version: str,
+        clock: Callable[[], int],
+        on_events: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pool = pool
+        self._stripe = stripe
+        self._programme = programme
+        self._platform = platform_account
+        self._platform_financial_account = platform_financial_account
+        self._version = version
+        self._clock = clock
+        self._on_events = on_events
+        self._rng = random.Random()
+
+    async def poll(self) -> bool:
+        """Send one batch of due commands, at once. True when there was work."""
+        token = uuid4()
+        async with self._pool.acquire() as conn:
+            rows = await outbox.claim(conn, token=token, commands_max=COMMANDS_MAX, lease_s=LEASE_S)
+        if not rows:
+            return False
+        await asyncio.gather(*(self._send(token, row) for row in rows))
+        self._on_events()
+        return True
+
+    async def _send(self, token: UUID, row: Row) -> None:
+        bound = {"account": row["account_id"], "command": row["command_id"], "kind": row["kind"]}
+        with structlog.contextvars.bound_contextvars(**bound):
+            try:
+                request = await self._request(row)
+                await self._reserve(row)
+                outcome = await self._outcome(row, request)
+            except Park as verdict:
+                outcome = None
+                await self._parked(token, row, verdict.code, verdict.message)
+            except Exception as error:  # noqa: BLE001 - a defect in one command must not stop the others
+                LOG.exception("deliver.failed")
+                outcome = Unknown("defect", f"{type(error).__name__} while sending")
+            if outcome is not None:
+                await self._record(token, row, outcome)
+
+    # -- before the call ----------------------------------------------------------------------------------------
+
+    async def _request(self, row: Row) -> requests.Request:
+        params: Json = dict(row["params"])
+        enrollment = params.pop("enrollment", None)
+        if isinstance(enrollment, str):
+            params = {**await self._enrolled(row["kind"], enrollment), **params}
+        elif row["kind"] == "create_cardholder" and "name" not in params:
+            raise Park("no_cardholder_details", "The account was adopted without cardholder details: add them by hand.")
+        if row["kind"] == "create_outbound_payment":
+            params["from_financial_account"] = params.get("from_financial_account") or await self._source()
+        metadata = {"cardrail_command": row["command_id"]}
+        try:
+            return requests.build(
+                row["kind"], params, account_id=row["account_id"], version=self._version, metadata=metadata
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise Park("bad_parameters", f"{row['kind']} cannot be built: {type(error).__name__} {error}") from error
+
+    async def _enrolled(self, kind: str, enrollment: str) -> Json:
+        """What the enrollment said. It is read here, so personal data stands in the log of events only."""
+        async with self._pool.acquire() as conn:
+            payload = await conn.fetchval(
+                "SELECT payload FROM events WHERE account_id = $1 AND event_id = $2", self._platform, enrollment
+            )
+        if payload is None:
+            raise Park("enrollment_missing", f"The log of {self._platform} holds no {enrollment}.")
+        asked: Json = msgspec.json.decode(payload)["happenings"][0]["request"]
+        if kind == "create_cardholder":
+            cardholder = asked.get("cardholder")
+            if not isinstance(cardholder, dict):
+                raise Park("no_cardholder_details", "The enrollment came without cardholder details.")
+            return cardholder
+        return {k: asked.get(k) for k in ("contact_email", "display_name", "country", "entity_type")}
+
+    async def _source(self) -> str:
+        """The platform's financial account: as configured, or the only open one that Stripe lists."""
+        if self._platform_financial_account is None:
+            found = await self._stripe.list_all("/v2/money_management/financial_accounts", {}, None, page_max=1)
+            ours = [str(f["id"]) for f in found if f.get("status") == "open"]
+            if len(ours) != 1:
+                raise Park("platform_financial_account", "Set PLATFORM_FINANCIAL_ACCOUNT_ID: which one pays is not clear.")
+            self._platform_financial_account = ours[0]
+        return self._platform_financial_account
+
+    async def _reserve(self, row: Row) -> None:
+        """Note the call before it is made, and hold it against the caps when it moves money."""
+        params = msgspec.json.encode(row["params"])
+        async with self._pool.acquire() as conn, conn.transaction():
+            if row["amount"] is not None and row["first_call_at"] is None:
+                await outbox.lock_money(conn)
+                own, everyone = await outbox.moved_today(conn, row["account_id"])
+                self._check_caps(int(row["amount"]), own, everyone)
+            await outbox.first_call(conn, row["account_id"], row["command_id"], params)
+
+    def _check_caps(self, amount: int, own: int, everyone: int) -> None:
+        caps = self._programme.caps
+        for name, moved, cap in (
+            ("per_command", amount, caps.per_command),
+            ("per_account_day", own + amount, caps.per_account_day),
+            ("per_programme_day", everyone + amount, caps.per_programme_day),
+        ):
+            if moved > cap:
+                raise Park("cap_exceeded", f"caps.{name} is {cap} cents and this would make it {moved}.")
+
+    # -- the call -----------------------------------------------------------------------------------------------
+
+    async def _outcome(self, row: Row, request: requests.Request) -> Outcome:
+        first = row["first_call_at"]
+        replayed = (row["error"] or {}).get("code") == "replayed_500"
+        expired = first is not None and datetime.now(UTC) - first > KEY_LIVES[request.api]
+        if replayed or expired:
+            return await self._read_back(row, request, renew=replayed)
+        outcome = await self._call(request, row["idempotency_key"])
+        if isinstance(outcome, Unknown) and outcome.code == "replayed_500":
+            return await self._read_back(row, request, renew=True)
+        return outcome
+
+    async def _call(self, request: requests.Request, key: str) -> Outcome:
+        try:
+            async with asyncio.timeout(CALL_S):
+                return await self._stripe.call(request, key)
+        except TimeoutError:
+            return Unknown("timeout", f"no answer within {CALL_S:.0f} s")
+
+    async def _read_back(self, row: Row, request: requests.Request, *, renew: bool) -> Outcome:
+        """Look whether the call took effect. If not, one new key may follow a stored 500; else a human decides."""
+        made = await self._stripe.find_made(request, row["command_id"], row["first_call_at"] or row["created_at"])
+        if made is not None:
+            return Settled(object=made, object_id=str(made.get("id")), request_id=None)
+        second = idempotency_key(row["command_id"], 2)
+        if not renew or row["idempotency_key"] == second:
+            raise Park("outcome_unknown", "Stripe's answer was lost, nothing was found made, and no key is left to try.")
+        async with self._pool.acquire() as conn:
+            await conn.execute(
+                "UPDATE outbox SET idempotency_key = $3 WHERE account_id = $1 AND command_id = $2",
+                row["account_id"],
+                row["command_id"],
+                second,
+            )
+        return await self._call(request, second)
+
+    # -- after the call -----------------------------------------------------------------------------------------
+
+    async def _record(self, token: UUID, row: Row, outcome: Outcome) -> None:
+        metrics.command(row["kind"], type(outcome).__name__.lower())
+        match outcome:
+            case Settled():
+                await self._settled(token, row, outcome)
+            case Rejected(code=code, message=message, parks=True):
+                await self._parked(token, row, code, message)
+            case Rejected():
+                await self._rejected(token, row, outcome)
+            case Waiting(code=code, message=message):
+                await self._later(token, row, "pending", code, message, SNOOZE_S, attempts_back=1)
+            case TryAgain():
+                wait = backoff_s(row["attempts"], self._rng, retry_after_s=outcome.retry_after_s)
+                back = 0 if outcome.counts else 1
+                await self._again(token, row, "pending", outcome.code, outcome.message, wait, back)
+            case Unknown():
+                wait = backoff_s(row["attempts"], self._rng)
+                await self._again(token, row, "unknown", outcome.code, outcome.message, wait, 0)
+
+    async def _settled(self, token: UUID, row: Row, outcome: Settled) -> None:
+        at = self._clock()
+        happening = CommandSettled(
+            command_id=row["command_id"], kind=row["kind"], intent=row["intent"], object_id=outcome.object_id, at=at
+        )
+        async with self._pool.acquire() as conn, conn.transaction():
+            ours = await outbox.settle(
+                conn,
+                token=token,
+                account_id=row["account_id"],
+                command_id=row["command_id"],
+                status="settled",
+                object_id=outcome.object_id,
+                request_id=outcome.request_id,
+            )
+            if ours:
+                await self._tell(conn, row, "command.settled", happening, [(outcome.object, at)])
+        LOG.info("deliver.settled", object_id=outcome.object_id, attempts=row["attempts"])
+
+    async def _rejected(self, token: UUID, row: Row, outcome: Rejected) -> None:
+        happening = CommandRejected(
+            command_id=row["command_id"],
+            kind=row["kind"],
+            intent=row["intent"],
+            code=outcome.code,
+            message=outcome.message,
+            at=self._clock(),
+        )
+        async with self._pool.acquire() as conn, conn.transaction():
+            ours = await outbox.settle(
+                conn,
+                token=token,
+                account_id=row["account_id"],
+                command_id=row["command_id"],
+                status="rejected",
+                request_id=outcome.request_id,
+                error=_error(outcome.code, outcome.message),
+            )
+            if ours:
+                await self._tell(conn, row, "command.rejected", happening, [])
+        LOG.warning("deliver.rejected", code=outcome.code)
+
+    async def _tell(
+        self,
+        conn: asyncpg.Connection,
+        row: Row,
+        name: str,
+        happening: CommandSettled | CommandRejected,
+        objects: list[tuple[dict[str, object], int]],
+    ) -> None:
+        await log.append(
+            conn,
+            account_id=row["account_id"],
+            event_id=f"evt_{row['command_id']}_{name.removeprefix('command.')}",
+            source="response",
+            type=name,
+            happenings=[happening],
+            at_ms=happening.at,
+            caused_by=row["command_id"],
+            objects=objects,
+        )
+
+    async def _again(  # noqa: PLR0913, PLR0917 - one row's columns
+        self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, back: int
+    ) -> None:
+        if row["attempts"] >= ATTEMPTS_MAX:
+            await self._parked(token, row, code, f"{message} (after {row['attempts']} attempts)")
+        else:
+            await self._later(token, row, status, code, message, wait, attempts_back=back)
+
+    async def _later(  # noqa: PLR0913, PLR0917 - one row's columns
+        self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, *, attempts_back: int
+    ) -> None:
+        async with self._pool.acquire() as conn:
+            await outbox.settle(
+                conn,
+                token=token,
+                account_id=row["account_id"],
+                command_id=row["command_id"],
+                status=status,
+                error=_error(code, message),
+                due_s=wait,
+                attempts_back=attempts_back,
+            )
+        LOG.info("deliver.later", status=status, code=code, wait_s=round(wait, 2))
+
+    async def _parked(self, token: UUID, row: Row, code: str, message: str) -> None:
+        async with self._pool.acquire() as conn:
+            await outbox.settle(
+                conn,
+                token=token,
+                account_id=row["account_id"],
+                command_id=row["command_id"],
+                status="parked",
+                error=_error(code, message),
+            )
+        metrics.parked("command", code)
+        LOG.warning("deliver.parked", code=code)
+
+
+def _error(code: str, message: str) -> bytes:
+    return msgspec.json.encode({"code": code, "message": message})

@@ -1,0 +1,76 @@
+"""Background duties: one loop each for apply and deliver, woken by a signal and, as the net below it, by the clock.
+
+A loop never dies of one failure: it says what happened, waits a little longer each time, and goes on. Work that is due
+is found again by itself, so a crash between two polls loses nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import structlog
+
+LOG = structlog.get_logger()
+
+CHANNEL = "cardrail_events"
+FAILED_WAIT_MAX_S = 5.0
+
+
+class Bell:
+    """Wakes a loop of this process. Ringing twice before it wakes is ringing once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when rung, or after ``timeout_s``."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()
+
+
+async def loop(role: str, poll: Callable[[], Awaitable[bool]], bell: Bell, *, idle_s: float) -> None:
+    """Run ``poll`` for ever: at once again while it finds work, else when the bell rings or ``idle_s`` have passed."""
+    failures = 0
+    while True:
+        try:
+            more = await poll()
+            failures = 0
+        except asyncio.CancelledError:
+            raise
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            failures += 1
+            LOG.warning("loop.database", role=role, error=type(error).__name__, failures=failures)
+            await asyncio.sleep(min(FAILED_WAIT_MAX_S, 0.1 * 2 ** min(failures, 6)))
+            continue
+        except Exception:
+            failures += 1
+            LOG.exception("loop.defect", role=role)
+            await asyncio.sleep(min(FAILED_WAIT_MAX_S, 0.1 * 2 ** min(failures, 6)))
+            continue
+        if not more:
+            await bell.wait(idle_s)
+
+
+async def listen(dsn_connect: Callable[[], Awaitable[asyncpg.Connection]], ring: Callable[[], None]) -> None:
+    """Ring when another process says there is work. A lost connection is made again; polling covers the gap."""
+    while True:
+        try:
+            conn = await dsn_connect()
+            try:
+                await conn.add_listener(CHANNEL, lambda *_: ring())
+                while not conn.is_closed():
+                    await asyncio.sleep(1.0)
+                    await conn.execute("SELECT 1")
+            finally:
+                await conn.close(timeout=1)
+        except asyncio.CancelledError:
+            raise
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await asyncio.sleep(1.0)

@@ -1,0 +1,62 @@
+"""What we may ask Stripe to do: frozen, imperative, each with a deterministic identity.
+
+A command is one intent of one account. Its id and its idempotency key follow from (account, intent) alone, so a replay,
+a restart or a duplicate can only ever name the same command again.
+"""
+
+import hashlib
+
+import msgspec
+
+from app.machines.events import Json
+
+KINDS = (
+    "create_account",
+    "create_account_link",
+    "create_financial_account",
+    "create_outbound_payment",
+    "create_cardholder",
+    "create_card",
+    "update_card",
+    "create_outbound_setup_intent",
+    "create_outbound_transfer",
+    "cancel_outbound_transfer",
+    "archive_payout_method",
+    "unarchive_payout_method",
+    "create_dispute",
+    "submit_dispute",
+    "update_token",
+)
+"""Every kind of write we know to send. ``stripe/requests.py`` has one builder for each; a test holds the two equal."""
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount in minor units (USDC counts two decimals, as Stripe does) and its lowercase currency."""
+
+    value: int
+    currency: str
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One Stripe write that we intend.
+
+    ``intent`` is the reason in one stable string (``fund/1``: the first attempt at the first funding).
+    ``moves`` is set when the command moves money, for the caps. ``automatic`` is false for what a person asked for.
+    """
+
+    kind: str
+    intent: str
+    params: Json
+    object_id: str | None = None
+    moves: Money | None = None
+    automatic: bool = True
+
+
+def command_id(account_id: str, intent: str) -> str:
+    """The id of the one command that may ever exist for this intent of this account."""
+    return "cmd_" + hashlib.sha256(f"{account_id}|{intent}".encode()).hexdigest()[:26]
+
+
+def idempotency_key(command: str, generation: int = 1) -> str:
+    """The key sent to Stripe. Only a v1 500 replayed under its key, read back as "nothing made", earns generation 2."""
+    return f"cardrail-{command}" if generation == 1 else f"cardrail-{command}-{generation}"

@@ -1,0 +1,133 @@
+"""The law that all object machines share: what one observation makes of the state we hold.
+
+A machine is a table: its states, and for each the states Stripe may move it to. Stripe promises no order, so a status
+reachable from the present one is a move (skipping is allowed), one from which the present is reachable is stale, and
+where both hold (a cycle) the later observation wins. Anything else is refused and the object must be read again.
+Only data in, only values out: no clock, no I/O.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from app.machines.events import Json, Observed
+
+
+class Object(msgspec.Struct, frozen=True, kw_only=True):
+    """What we hold of one Stripe object. ``observed_at`` in milliseconds; ``sure`` as in :class:`Observed`."""
+
+    object_id: str
+    kind: str
+    state: str
+    data: Json
+    observed_at: int
+    sure: bool = False
+    version: int = 1
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The observation counts: ``after`` replaces what we held; ``moved`` says whether the state changed."""
+
+    after: Object
+    before: str | None
+    moved: bool
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """The observation says nothing new: a duplicate, or older than what we hold."""
+
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No declared move leads there: read the live object, and let that reading win."""
+
+    reason: str
+
+
+Outcome = Step | Ignored | Refused
+
+
+class Machine:
+    """One kind of object: its states and moves, declared as a table ``{state: (next, ...)}``.
+
+    A state with no moves is terminal. ``any_of`` kinds (``open_ended``) keep statuses that the table lacks, since
+    Stripe's enums are open: such a status is taken as it comes, by time.
+    """
+
+    def __init__(self, kind: str, moves: Mapping[str, tuple[str, ...]], *, doc: str) -> None:
+        self.kind = kind
+        self.moves = moves
+        self.doc = doc
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return tuple(self.moves)
+
+    @cached_property
+    def _reach(self) -> dict[str, frozenset[str]]:
+        return {state: frozenset(self._walk(state)) for state in self.moves}
+
+    def _walk(self, start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = list(self.moves[start])
+        while todo:
+            state = todo.pop()
+            if state not in seen:
+                seen.add(state)
+                todo.extend(self.moves[state])
+        return seen
+
+    def reaches(self, start: str, end: str) -> bool:
+        """Whether declared moves lead from ``start`` to ``end`` (in one step or many)."""
+        return end in self._reach.get(start, frozenset())
+
+    def terminal(self, state: str) -> bool:
+        return not self.moves.get(state)
+
+    def step(self, held: Object | None, seen: Observed) -> Outcome:
+        """What this observation makes of what we hold."""
+        if held is None:
+            return Step(_taken(None, seen), None, moved=True)
+        if seen.status == held.state:
+            return self._same(held, seen)
+        if seen.status not in self.moves or held.state not in self.moves:
+            return self._later_wins(held, seen)
+        forward, backward = self.reaches(held.state, seen.status), self.reaches(seen.status, held.state)
+        if forward and backward:
+            return self._later_wins(held, seen)
+        if forward:
+            return Step(_taken(held, seen), held.state, moved=True)
+        if backward:
+            return Ignored(f"stale: {seen.status} comes before {held.state}")
+        if seen.sure and seen.at >= held.observed_at:
+            return Step(_taken(held, seen), held.state, moved=True)
+        return Refused(f"no move leads from {held.state} to {seen.status}")
+
+    def _same(self, held: Object, seen: Observed) -> Outcome:
+        if seen.at < held.observed_at or all(held.data.get(k) == v for k, v in seen.fields.items()):
+            return Ignored("nothing new")
+        return Step(_taken(held, seen), held.state, moved=False)
+
+    def _later_wins(self, held: Object, seen: Observed) -> Outcome:
+        if seen.at > held.observed_at:
+            return Step(_taken(held, seen), held.state, moved=True)
+        if seen.at < held.observed_at:
+            return Ignored(f"stale: {seen.status} was seen before {held.state}")
+        return Refused(f"{seen.status} and {held.state} were seen in one moment")
+
+
+def _taken(held: Object | None, seen: Observed) -> Object:
+    older = held is not None and seen.at < held.observed_at
+    data: dict[str, Any] = {**seen.fields, **held.data} if older and held else {**(held.data if held else {}), **seen.fields}
+    return Object(
+        object_id=seen.object_id,
+        kind=seen.kind,
+        state=seen.status,
+        data=data,
+        observed_at=max(seen.at, held.observed_at) if held else seen.at,
+        sure=seen.sure,
+        version=(held.version + 1) if held else 1,
+    )

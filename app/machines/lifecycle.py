@@ -1,0 +1,277 @@
+"""The account's own machine: the stages, their entry tests, and the command that leads on from each.
+
+The stage is a pure function of the facts, and the next command a pure function of stage, facts and programme. So any
+order of delivery ends in one stage, a stage can fall back when Stripe says so, and since an intent is named only once,
+nothing is done twice when it comes forward again.
+"""
+
+from typing import Any
+
+import msgspec
+
+from app.machines.commands import Command, Money
+from app.machines.events import Json
+from app.machines.kernel import Machine, Object
+from app.machines.programme import Programme
+
+STAGES = (
+    "enrolled",
+    "onboarding",
+    "verifying",
+    "activated",
+    "provisioned",
+    "funding",
+    "funded",
+    "cardholder_ready",
+    "live",
+)
+OFF = ("restricted", "rejected", "closed")
+
+LIFECYCLE = Machine(
+    "lifecycle",
+    {
+        "enrolled": ("onboarding", *OFF),
+        "onboarding": ("verifying", *OFF),
+        "verifying": ("activated", "onboarding", *OFF),
+        "activated": ("provisioned", "verifying", *OFF),
+        "provisioned": ("funding", "activated", *OFF),
+        "funding": ("funded", "provisioned", *OFF),
+        "funded": ("cardholder_ready", "provisioned", *OFF),
+        "cardholder_ready": ("live", "funded", *OFF),
+        "live": ("cardholder_ready", *OFF),
+        "restricted": ("enrolled", "rejected", "closed"),
+        "rejected": ("enrolled", "closed"),
+        "closed": (),
+    },
+    doc="The account: from enrollment to a live card. Restricted and rejected accounts come back where the facts put them.",
+)
+
+GONE = frozenset({"failed", "canceled", "returned"})
+"""States of an outbound payment that brought no money."""
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """Status of one capability as Stripe says it, with the codes that explain it."""
+
+    status: str
+    codes: tuple[str, ...] = ()
+
+
+class Balance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The financial account's balance in minor units per currency, and when it was read (milliseconds)."""
+
+    available: dict[str, int] = {}
+    inbound_pending: dict[str, int] = {}
+    outbound_pending: dict[str, int] = {}
+    at: int = 0
+
+
+class Thing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The little that the lifecycle must know of an object. ``at`` is when it was last observed, milliseconds."""
+
+    id: str
+    status: str
+    at: int = 0
+    amount: int = 0
+    ok: bool = True
+
+
+class Facts(msgspec.Struct, omit_defaults=True):
+    """All that stages and next commands are decided from. Holds no personal data."""
+
+    enrolled: bool = False
+    enrollment: str | None = None
+    reference: str | None = None
+    country: str | None = None
+    state: str = "enrolled"
+    since: int = 0
+    seen: bool = False
+    closed: bool = False
+    capabilities: dict[str, Capability] = {}
+    ever: dict[str, str] = {}
+    requirements: list[Json] = []
+    future_requirements: list[Json] = []
+    financial_account: Thing | None = None
+    balance: Balance | None = None
+    fundings: dict[str, Thing] = {}
+    cardholder: Thing | None = None
+    cards: dict[str, Thing] = {}
+    intents: dict[str, str] = {}
+    hold: Json | None = None
+    first_spend: str | None = None
+
+
+def absorb(facts: Facts, held: Object) -> None:
+    """Take over what an object's new state means for the account."""
+    match held.kind:
+        case "account":
+            _account(facts, held)
+        case "financial_account":
+            _financial_account(facts, held)
+        case "outbound_payment":
+            amount = held.data.get("amount")
+            value = amount.get("value", 0) if isinstance(amount, dict) else 0
+            facts.fundings[held.object_id] = Thing(held.object_id, held.state, held.observed_at, int(value))
+        case "cardholder":
+            _cardholder(facts, held)
+        case "card":
+            facts.cards[held.object_id] = Thing(held.object_id, held.state, held.observed_at)
+        case "authorization" | "received_debit" | "issuing_transaction" if facts.first_spend is None:
+            if held.kind != "authorization" or held.data.get("approved"):
+                facts.first_spend = held.object_id
+        case _:
+            pass
+
+
+def _account(facts: Facts, held: Object) -> None:
+    data: dict[str, Any] = held.data
+    facts.seen = True
+    facts.closed = held.state == "closed"
+    facts.country = data.get("country") or facts.country
+    for path, raw in (data.get("capabilities") or {}).items():
+        capability = Capability(raw.get("status", "pending"), tuple(raw.get("codes") or ()))
+        facts.capabilities[path] = capability
+        if capability.status == "active" or (capability.status == "pending" and path not in facts.ever):
+            facts.ever[path] = capability.status
+    facts.requirements = data.get("requirements", facts.requirements) or []
+    facts.future_requirements = data.get("future_requirements", facts.future_requirements) or []
+
+
+def _financial_account(facts: Facts, held: Object) -> None:
+    own = facts.financial_account
+    if held.data.get("type") not in (None, "storage"):
+        return
+    if own is not None and own.id != held.object_id and own.status != "closed":
+        return
+    if own is not None and own.id != held.object_id and held.state == "closed":
+        return
+    facts.financial_account = Thing(held.object_id, held.state, held.observed_at)
+    balance: Any = held.data.get("balance")
+    if isinstance(balance, dict) and (facts.balance is None or held.observed_at >= facts.balance.at):
+        parts = {k: balance.get(k) or {} for k in ("available", "inbound_pending", "outbound_pending")}
+        facts.balance = Balance(**parts, at=held.observed_at)
+
+
+def _cardholder(facts: Facts, held: Object) -> None:
+    own = facts.cardholder
+    if own is None or own.id == held.object_id:
+        ok = held.state == "active" and not held.data.get("disabled_reason")
+        facts.cardholder = Thing(held.object_id, held.state, held.observed_at, ok=ok)
+
+
+def stage(facts: Facts, programme: Programme) -> str:
+    """Where the account stands, from the facts alone."""
+    if facts.closed:
+        return "closed"
+    if not facts.seen:
+        return "enrolled"
+    needed = {path: facts.capabilities.get(path) for path in programme.required_capabilities}
+    if any(c is not None and c.status in ("rejected", "unsupported") for c in needed.values()):
+        return "rejected"
+    if not all(c is not None and c.status == "active" for c in needed.values()):
+        return _before_active(facts, needed)
+    return _after_active(facts)
+
+
+def _before_active(facts: Facts, needed: dict[str, Capability | None]) -> str:
+    fell = any(c is not None and c.status == "restricted" and path in facts.ever for path, c in needed.items())
+    if fell or all(facts.ever.get(path) == "active" for path in needed):
+        return "restricted"
+    if holder_must_act(facts) or any(c is None or c.status == "restricted" for c in needed.values()):
+        return "onboarding"
+    return "verifying"
+
+
+def _after_active(facts: Facts) -> str:
+    account = facts.financial_account
+    if account is None or account.status != "open":
+        return "activated"
+    alive = [f for f in facts.fundings.values() if f.status not in GONE]
+    if not alive:
+        return "provisioned"
+    posted = [f for f in alive if f.status == "posted"]
+    if not posted or facts.balance is None or facts.balance.at < min(f.at for f in posted):
+        return "funding"
+    if facts.cardholder is None or not facts.cardholder.ok:
+        return "funded"
+    if not any(card.status == "active" for card in facts.cards.values()):
+        return "cardholder_ready"
+    return "live"
+
+
+def holder_must_act(facts: Facts) -> list[Json]:
+    """The requirements that the account holder must meet now."""
+    due = ("currently_due", "past_due")
+    return [r for r in facts.requirements if r.get("who") == "user" and r.get("deadline") in due]
+
+
+def next_command(account_id: str, facts: Facts, programme: Programme) -> Command | None:
+    """The one automatic command that leads on from here, or None when somebody else must act first.
+
+    Never for an account that is not enrolled here, never a second command under one intent; a further attempt only
+    where the programme's rule allows it.
+    """
+    if not facts.enrolled:
+        return None
+    command = _wanted(account_id, facts, programme)
+    if command is None or command.kind not in programme.steps or command.intent in facts.intents:
+        return None
+    return command
+
+
+def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | None:
+    account = facts.financial_account
+    match facts.state:
+        case "activated" if account is None:
+            params: Json = {"currencies": ["usdc"], "display_name": "Card wallet"}
+            return Command(kind="create_financial_account", intent="financial_account/1", params=params)
+        case "provisioned" if account is not None:
+            return _funding(account_id, account.id, facts, programme)
+        case "funded" if facts.cardholder is None:
+            return Command(kind="create_cardholder", intent="cardholder/1", params={"enrollment": facts.enrollment})
+        case "cardholder_ready" if account is not None and facts.cardholder is not None and not facts.cards:
+            params = {
+                "cardholder": facts.cardholder.id,
+                "currency": programme.card.currency,
+                "type": programme.card.type,
+                "status": "active",
+                "financial_account_v2": account.id,
+            }
+            return Command(kind="create_card", intent="card/1", params=params)
+        case _:
+            return None
+
+
+def _funding(account_id: str, financial_account: str, facts: Facts, programme: Programme) -> Command | None:
+    """Funding attempt n+1 follows only when attempt n is known to have brought no money."""
+    attempts = {intent: how for intent, how in facts.intents.items() if intent.startswith("funding/")}
+    returned = any(f.status == "returned" for f in facts.fundings.values())
+    if returned or not all(_lost(facts, how) for how in attempts.values()):
+        return None
+    if len(attempts) >= programme.funding.attempts_max:
+        return None
+    amount = programme.funding.amount
+    return Command(
+        kind="create_outbound_payment",
+        intent=f"funding/{len(attempts) + 1}",
+        params=funding_params(account_id, financial_account, amount),
+        moves=Money(amount, "usd"),
+    )
+
+
+def _lost(facts: Facts, how: str) -> bool:
+    if how.startswith("rejected"):
+        return True
+    payment = facts.fundings.get(how.removeprefix("settled:"))
+    return payment is not None and payment.status in ("failed", "canceled")
+
+
+def funding_params(account_id: str, financial_account: str, amount: int) -> Json:
+    """Parameters of a payment of ``amount`` US cents from the platform that arrives as USDC on the account."""
+    return {
+        "recipient": account_id,
+        "payout_method": financial_account,
+        "amount": {"value": amount, "currency": "usd"},
+        "to_currency": "usdc",
+        "description": "Card funding",
+    }

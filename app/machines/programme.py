@@ -1,0 +1,114 @@
+"""The platform's policy as data: which steps run by themselves, with what amounts, under which caps.
+
+Read once from TOML at the edge and handed in; machines never look anything up. Amounts are minor units (cents; USDC
+counts two decimals), windows are seconds.
+"""
+
+import msgspec
+
+STEPS = ("create_account", "create_financial_account", "create_outbound_payment", "create_cardholder", "create_card")
+"""The steps of the lifecycle that can run by themselves, by the kind of their command."""
+
+HARD_CAP = 1_000_000
+"""10,000.00 USD per authorization: fixed by Stripe, a programme can only be stricter."""
+
+
+class Funding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first funding: USD from the platform becomes USDC on the account."""
+
+    amount: int = 10_000
+    attempts_max: int = 2
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The card that the lifecycle creates."""
+
+    type: str = "virtual"
+    currency: str = "usd"
+
+
+class Caps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ceilings on money that moves by itself or on request; a command above one is parked, never sent."""
+
+    per_command: int = 1_000_000
+    per_account_day: int = 1_000_000
+    per_programme_day: int = 100_000_000
+
+
+class Velocity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much one card may ask for within a window."""
+
+    window_s: int = 60
+    count_max: int = 30
+    amount_max: int = HARD_CAP
+
+
+class Authorization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rules of the real-time decision."""
+
+    default_approve: bool = False
+    deadline_ms: int = 1_500
+    per_authorization: int = HARD_CAP
+    daily: int | None = None
+    weekly: int | None = None
+    monthly: int | None = None
+    yearly: int | None = None
+    all_time: int | None = None
+    allowed_categories: tuple[str, ...] = ()
+    blocked_categories: tuple[str, ...] = ()
+    allowed_countries: tuple[str, ...] = ()
+    blocked_countries: tuple[str, ...] = ()
+    require_cvc: bool = False
+    require_postal_code: bool = False
+    partial: bool = True
+    cash_withdrawal: bool = True
+    velocity: Velocity = Velocity()
+
+
+class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """After how many seconds in a stage an account counts as stuck."""
+
+    enrolled: int = 300
+    onboarding: int = 7 * 86_400
+    verifying: int = 2 * 86_400
+    activated: int = 900
+    provisioned: int = 3_600
+    funding: int = 86_400
+    funded: int = 900
+    cardholder_ready: int = 900
+
+
+class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One programme. The defaults are the built-in programme: every step runs by itself."""
+
+    name: str = "default"
+    countries: tuple[str, ...] = ("AR", "MX")
+    steps: tuple[str, ...] = STEPS
+    required_capabilities: tuple[str, ...] = (
+        "money_manager.business_storage.inbound.usdc",
+        "money_manager.business_storage.outbound.usdc",
+        "card_creator.commercial.lead.prepaid_card",
+    )
+    funding: Funding = Funding()
+    card: Card = Card()
+    caps: Caps = Caps()
+    authorization: Authorization = Authorization()
+    deadlines: Deadlines = Deadlines()
+
+
+def faults(programme: Programme) -> list[str]:
+    """What is wrong with a programme, one sentence each; empty when it can be run."""
+    found = [f"steps: {s!r} is no step (known: {', '.join(STEPS)})" for s in programme.steps if s not in STEPS]
+    if not programme.countries or any(len(c) != 2 or c != c.upper() for c in programme.countries):
+        found.append("countries: a list of upper-case two-letter country codes is needed")
+    if programme.funding.amount <= 0:
+        found.append("funding.amount: must be a positive number of cents")
+    if not 1 <= programme.funding.attempts_max <= 10:  # noqa: PLR2004 - the range is the rule
+        found.append("funding.attempts_max: must be between 1 and 10")
+    if programme.funding.amount > programme.caps.per_command:
+        found.append("caps.per_command: below funding.amount, so no funding could ever leave")
+    if not 0 < programme.authorization.per_authorization <= HARD_CAP:
+        found.append(f"authorization.per_authorization: must be between 1 and {HARD_CAP}")
+    if not 100 <= programme.authorization.deadline_ms <= 1_900:  # noqa: PLR2004 - Stripe cuts at 2 s
+        found.append("authorization.deadline_ms: must be between 100 and 1900")
+    return found

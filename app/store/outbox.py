@@ -1,0 +1,153 @@
+"""The outbox: commands from intent to outcome. Functions take a connection and never commit.
+
+A claimed row carries a lease; ``due_at`` moves to the lease's end, so a command whose worker died comes up again by
+itself, under the same key.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+Row = Mapping[str, Any]
+
+
+class CommandRow(msgspec.Struct):
+    """A new command; ``params`` is JSON, ``amount`` minor units."""
+
+    account_id: str
+    command_id: str
+    kind: str
+    intent: str
+    idempotency_key: str
+    params: bytes
+    amount: int | None
+    currency: str | None
+    object_id: str | None
+    caused_by: str
+
+
+async def insert(conn: asyncpg.Connection, rows: Sequence[CommandRow]) -> None:
+    """Write intents. One command per intent for ever: a known one is left as it is."""
+    await conn.execute(
+        """
+        INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, amount, currency, object_id,
+                            caused_by, status)
+        SELECT account_id, command_id, kind, intent, key, params::jsonb, amount, currency, object_id, caused_by, 'pending'
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+                      $9::text[], $10::text[])
+               AS n (account_id, command_id, kind, intent, key, params, amount, currency, object_id, caused_by)
+        ON CONFLICT (account_id, command_id) DO NOTHING
+        """,
+        [r.account_id for r in rows],
+        [r.command_id for r in rows],
+        [r.kind for r in rows],
+        [r.intent for r in rows],
+        [r.idempotency_key for r in rows],
+        [r.params.decode() for r in rows],
+        [r.amount for r in rows],
+        [r.currency for r in rows],
+        [r.object_id for r in rows],
+        [r.caused_by for r in rows],
+    )
+
+
+async def claim(conn: asyncpg.Connection, *, token: UUID, commands_max: int, lease_s: float) -> list[Row]:
+    """Lease due commands of accounts that are not held and of kinds that no brake stops."""
+    return list(
+        await conn.fetch(
+            """
+            WITH due AS (
+                SELECT o.account_id, o.command_id FROM outbox o
+                  JOIN accounts a ON a.account_id = o.account_id
+                 WHERE o.status IN ('pending', 'in_flight', 'unknown') AND o.due_at <= now()
+                   AND a.hold IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM brakes b WHERE b.step IN ('all', o.kind))
+                 ORDER BY o.due_at LIMIT $2
+            )
+            UPDATE outbox o
+               SET status = 'in_flight', lease_token = $1, lease_until = now() + make_interval(secs => $3),
+                   due_at = now() + make_interval(secs => $3), attempts = o.attempts + 1, updated_at = now()
+              FROM due
+             WHERE o.account_id = due.account_id AND o.command_id = due.command_id
+               AND o.status IN ('pending', 'in_flight', 'unknown') AND o.due_at <= now()
+            RETURNING o.account_id, o.command_id, o.kind, o.intent, o.idempotency_key, o.params, o.amount, o.currency,
+                      o.object_id, o.attempts, o.first_call_at, o.caused_by, o.created_at, o.error
+            """,
+            token,
+            commands_max,
+            lease_s,
+        )
+    )
+
+
+async def moved_today(conn: asyncpg.Connection, account_id: str) -> tuple[int, int]:
+    """Minor units sent since midnight UTC: by this account, and by all. Rejected commands moved nothing."""
+    row = await conn.fetchrow(
+        """
+        SELECT coalesce(sum(amount) FILTER (WHERE account_id = $1), 0)::bigint AS own,
+               coalesce(sum(amount), 0)::bigint AS everyone
+          FROM outbox
+         WHERE amount IS NOT NULL AND first_call_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+           AND status <> 'rejected'
+        """,
+        account_id,
+    )
+    return row["own"], row["everyone"]
+
+
+async def first_call(conn: asyncpg.Connection, account_id: str, command_id: str, params: bytes) -> None:
+    """Note that the call is about to be made, with the parameters it is made with, for ever."""
+    await conn.execute(
+        "UPDATE outbox SET first_call_at = coalesce(first_call_at, now()), params = $3::text::jsonb"
+        " WHERE account_id = $1 AND command_id = $2",
+        account_id,
+        command_id,
+        params.decode(),
+    )
+
+
+async def lock_money(conn: asyncpg.Connection) -> None:
+    """One at a time through the caps, until the transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtext('cardrail caps'))")
+
+
+async def settle(  # noqa: PLR0913 - the columns of one outcome
+    conn: asyncpg.Connection,
+    *,
+    token: UUID,
+    account_id: str,
+    command_id: str,
+    status: str,
+    object_id: str | None = None,
+    request_id: str | None = None,
+    error: bytes | None = None,
+    due_s: float = 0.0,
+    attempts_back: int = 0,
+    key: str | None = None,
+) -> bool:
+    """Write one outcome if the lease is still ours; False when it is not."""
+    done = await conn.fetchval(
+        """
+        UPDATE outbox
+           SET status = $4, object_id = coalesce($5, object_id), request_id = coalesce($6, request_id),
+               error = $7::text::jsonb, due_at = now() + make_interval(secs => $8), attempts = attempts - $9,
+               idempotency_key = coalesce($10, idempotency_key), lease_token = NULL, lease_until = NULL,
+               updated_at = now()
+         WHERE account_id = $2 AND command_id = $3 AND lease_token = $1
+        RETURNING true
+        """,
+        token,
+        account_id,
+        command_id,
+        status,
+        object_id,
+        request_id,
+        None if error is None else error.decode(),
+        due_s,
+        attempts_back,
+        key,
+    )
+    return bool(done)

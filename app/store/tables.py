@@ -1,0 +1,249 @@
+"""The schema, declared once; migrations are proven equal to it by a test.
+
+Rule: ``account_id`` comes first in every key of a table that grows with use, so the same schema can be distributed by
+account. Platform-level rows carry the platform's own account id. JSON is jsonb, except the payload as Stripe sent it,
+which stays bytes: what was signed is what is kept.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+def _time(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
+    default = text("now()") if now else None
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+def _count(name: str, start: int = 0) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text(str(start)))
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("state", Text, nullable=False, server_default=text("'enrolled'")),
+    _time("since", now=True),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    Column("seq", BigInteger, nullable=False, server_default=text("0"), comment="last journal line written"),
+    Column("applied", BigInteger, nullable=False, server_default=text("0"), comment="events applied so far"),
+    Column("programme", Text),
+    Column("country", Text),
+    Column("enrolled", Boolean, nullable=False, server_default=text("false")),
+    Column("hold", JSONB(none_as_null=True), comment="{by, reason, at} while automation is stopped for this account"),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("lease_token", Uuid),
+    _time("lease_until", nullable=True),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+    Index("accounts_by_state", "state", "account_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("source", Text, nullable=False, comment="webhook response poll request timer"),
+    Column("type", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="snapshot thin internal"),
+    _time("created"),
+    _time("received_at", now=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("fetched", JSONB(none_as_null=True), comment="readings kept beside the event: {url: object or {missing: code}}"),
+    Column("twin_id", Text),
+    Column("caused_by", Text, comment="event or command this event came from"),
+    Column("status", Text, nullable=False, comment="pending applied ignored parked"),
+    _count("attempts"),
+    _time("due_at", now=True),
+    Column("error", JSONB(none_as_null=True), comment="{code, message}"),
+    Column("applied_seq", BigInteger),
+    _time("applied_at", nullable=True),
+    _count("deliveries", 1),
+    Index("events_pending", "account_id", "due_at", postgresql_where=text("status = 'pending'")),
+    Index("events_parked", "account_id", "event_id", postgresql_where=text("status = 'parked'")),
+    Index("events_by_id", "event_id"),
+    Index("events_by_arrival", "received_at", "event_id"),
+    Index("events_twins", "account_id", "twin_id", postgresql_where=text("twin_id IS NOT NULL")),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    _time("observed_at"),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+    Index("objects_by_kind", "account_id", "kind", "object_id"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("from_state", Text),
+    Column("to_state", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    _time("at"),
+    Column("commands", JSONB, nullable=False, server_default=text("'[]'"), comment="ids of the commands issued"),
+    Column("note", Text),
+    Index("journal_by_event", "account_id", "event_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("command_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("amount", BigInteger, comment="minor units that this command moves; null when it moves none"),
+    Column("currency", Text),
+    Column("status", Text, nullable=False, comment="pending in_flight unknown settled rejected parked"),
+    _count("attempts"),
+    _time("due_at", now=True),
+    Column("lease_token", Uuid),
+    _time("lease_until", nullable=True),
+    Column("object_id", Text),
+    Column("request_id", Text),
+    Column("error", JSONB(none_as_null=True)),
+    Column("caused_by", Text, nullable=False),
+    _time("first_call_at", nullable=True),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+    Index(
+        "outbox_due",
+        "due_at",
+        "account_id",
+        postgresql_where=text("status IN ('pending', 'in_flight', 'unknown')"),
+    ),
+    Index("outbox_moved", "account_id", "first_call_at", postgresql_where=text("amount IS NOT NULL")),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("authorization_id", Text, primary_key=True),
+    Column("request_event_id", Text, primary_key=True),
+    Column("card_id", Text),
+    Column("approved", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("requested", BigInteger, nullable=False),
+    Column("inputs", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("took_us", Integer, nullable=False),
+    Column("stripe_reason", Text),
+    Column("stripe_approved", Boolean),
+    _time("decided_at", now=True),
+    Index("decisions_by_card", "account_id", "card_id", "decided_at"),
+    Index("decisions_by_time", "decided_at", "request_event_id"),
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    _time("at", now=True),
+    Column("code", Text, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("scope", Text, nullable=False),
+    _time("created_at", now=True),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
+    _time("last_used_at", nullable=True),
+    Index("api_keys_by_hash", "hash", unique=True),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", Integer),
+    Column("body", JSONB(none_as_null=True)),
+    _time("created_at", now=True),
+)
+
+operator_actions = Table(
+    "operator_actions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    _time("at", now=True),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("reason", Text),
+    Column("result", JSONB, nullable=False, server_default=text("'{}'")),
+)
+
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("step", Text, primary_key=True, comment="all, or a kind of command"),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    _time("at", now=True),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("filter", JSONB, nullable=False),
+    Column("rate", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("total", BigInteger, nullable=False, server_default=text("0")),
+    Column("done", BigInteger, nullable=False, server_default=text("0")),
+    Column("failed", BigInteger, nullable=False, server_default=text("0")),
+    Column("cursor", JSONB(none_as_null=True)),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    _time("at", now=True),
+)
