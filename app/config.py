@@ -261,8 +261,9 @@ def _validate(values: Mapping[str, object]) -> Settings:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    name = str(error["loc"][0])
-    field = next(field for field in Settings.model_fields.values() if field.alias == name)
+    where = str(error["loc"][0])
+    field = Settings.model_fields.get(where) or next(f for f in Settings.model_fields.values() if f.alias == where)
+    name = field.alias
     shown = "" if _is_secret(field.json_schema_extra) else f" {error['input']!r}"
     reason = error["msg"][0].lower() + error["msg"][1:]
     return f"{name} is wrong: its value{shown} is not accepted ({reason}). {name}: {field.description}"
