@@ -1,0 +1,95 @@
+"""Connections: fixed-size asyncpg pools, and the one place that reads a database URL.
+
+The rule it enforces: a pool never grows, and a released connection is handed on as it is (no reset query), so nothing
+in this package may leave session state behind. JSON travels as bytes through orjson.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+import orjson
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+_JSONB_VERSION = b"\x01"
+
+
+def plain_dsn(url: str) -> str:
+    """The URL as libpq and asyncpg read it: SQLAlchemy's driver suffix taken off, a writable host demanded of several."""
+    scheme, rest = url.split("://", 1)
+    parts = urlsplit(f"postgresql://{rest}" if scheme.startswith("postgres") else url)
+    query = dict(parse_qsl(parts.query))
+    hosts = query.get("host") or parts.netloc
+    if "," in hosts:
+        query.setdefault("target_session_attrs", "read-write")
+    return urlunsplit(parts._replace(query=urlencode(query, safe="/,:")))
+
+
+async def connect(
+    dsn: str, *, name: str = "cardrail", timeout_s: float = CONNECT_TIMEOUT_S
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection of its own (LISTEN, migrations); the caller closes it."""
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+        plain_dsn(dsn), timeout=timeout_s, server_settings=_settings(name)
+    )
+    await _speak_json(connection)
+    return connection
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    size: int,
+    name: str,
+    command_timeout_s: float = COMMAND_TIMEOUT_S,
+    settings: Mapping[str, str] | None = None,
+) -> Pool:
+    """Open a pool of exactly ``size`` connections that shows as ``cardrail <name>`` in pg_stat_activity.
+
+    ``settings`` are PostgreSQL settings of each session. Raises what asyncpg raises when no host answers.
+    """
+    pool: Pool = await asyncpg.create_pool(
+        plain_dsn(dsn),
+        min_size=size,
+        max_size=size,
+        max_inactive_connection_lifetime=0,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=command_timeout_s,
+        init=_speak_json,
+        reset=_leave_as_it_is,
+        server_settings=_settings(f"cardrail {name}", settings),
+    )
+    return pool
+
+
+def _settings(name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {"application_name": name, "timezone": "UTC", **(more or {})}
+
+
+async def _leave_as_it_is(_connection: Any) -> None:  # noqa: ANN401  # asyncpg's own callback type
+    """Instead of asyncpg's reset query, which costs a round trip on every release."""
+
+
+async def _speak_json(connection: Any) -> None:  # noqa: ANN401  # asyncpg's own callback type
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_to_jsonb, decoder=_from_jsonb, format="binary"
+    )
+
+
+def _to_jsonb(value: object) -> bytes:
+    return _JSONB_VERSION + orjson.dumps(value)
+
+
+def _from_jsonb(value: bytes) -> object:
+    return orjson.loads(value[1:])

@@ -1,0 +1,80 @@
+"""Shared fixtures: a real PostgreSQL per test process, and a fresh migrated database per test.
+
+The rule: no mocks of our own code, no second kind of database. A template is migrated once per process and cloned,
+which takes milliseconds. `dsn` is a database of the test's own, `pool` a pool on it.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.store import db, embedded, schema
+
+_TEMPLATE = "cardrail_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[embedded.Embedded]:
+    """The server of this test process (one per xdist worker), in a folder of its own, gone afterwards."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = Path(tempfile.mkdtemp(prefix=f"cardrail-test-{worker}-"))
+    server = embedded.start(folder, durable=False)
+    try:
+        yield server
+    finally:
+        embedded.stop(server, mode="immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: embedded.Embedded) -> str:
+    """The name of a migrated database that tests clone."""
+
+    async def make() -> None:
+        await _admin(postgres, f"CREATE DATABASE {_TEMPLATE}")
+        await schema.migrate(postgres.dsn(_TEMPLATE))
+
+    asyncio.run(make())
+    return _TEMPLATE
+
+
+@pytest_asyncio.fixture
+async def dsn(postgres: embedded.Embedded, template: str) -> AsyncIterator[str]:
+    """A fresh, migrated database for this test."""
+    name = f"t{next(_numbers)}"
+    await _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.dsn(name)
+    await _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def empty_dsn(postgres: embedded.Embedded) -> AsyncIterator[str]:
+    """A fresh database without any schema."""
+    name = f"e{next(_numbers)}"
+    await _admin(postgres, f"CREATE DATABASE {name}")
+    yield postgres.dsn(name)
+    await _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def pool(dsn: str) -> AsyncIterator[db.Pool]:
+    """A small pool on this test's database."""
+    opened = await db.open_pool(dsn, size=4, name="test")
+    yield opened
+    opened.terminate()
+
+
+async def _admin(server: embedded.Embedded, statement: str) -> None:
+    connection = await db.connect(server.dsn("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
