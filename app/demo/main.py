@@ -1,0 +1,111 @@
+"""Runs the demo: parts up, fleet enrolled, progress shown, summary told. Exit 0 only if all is as it must be."""
+
+import asyncio
+import json
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from app.config import Settings
+from app.demo import report
+from app.demo.fleet import Drive, fleet
+from app.demo.processes import Processes, running
+from app.store import embedded, schema
+
+DEADLINE_S = 120.0
+FAULTS = {"duplicate": 0.1, "reorder": 0.1, "delay": 0.1, "drop": 0.05, "api_429": 0.02, "api_500": 0.02, "reply_lost": 0.02}
+"""Probabilities of what the sandbox does wrong on purpose."""
+
+
+def main(settings: Settings, *, accounts: int = 25, faults: bool = True, as_json: bool = False, kills: int = 0) -> int:
+    """The whole demo; the exit code. ``kills`` is how often server and worker each are killed with -9 meanwhile."""
+    return asyncio.run(_demo(settings, accounts, faults=faults, as_json=as_json, kills=kills))
+
+
+async def _demo(settings: Settings, accounts: int, *, faults: bool, as_json: bool, kills: int) -> int:
+    console = Console(file=sys.stderr if as_json else sys.stdout)
+    folder = settings.data_dir / "demo"
+    async with _database(folder) as dsn, running(dsn, folder) as parts:
+        headers = {"Authorization": f"Bearer {parts.key}"}
+        async with (
+            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=10) as api,
+            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox,
+        ):
+            found = await _drive(console, parts, api, sandbox, accounts, faults=faults, kills=kills)
+        if as_json:
+            sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        else:
+            report.show(console, found, parts.url)
+        return 1 if found["problems"] else 0
+
+
+@asynccontextmanager
+async def _database(folder: Path) -> AsyncIterator[str]:
+    """A new embedded database for this run alone."""
+    if folder.exists():
+        await asyncio.to_thread(shutil.rmtree, folder)
+    folder.mkdir(parents=True)
+    server = await asyncio.to_thread(embedded.start, folder)
+    try:
+        await asyncio.to_thread(schema.migrate, server.dsn)
+        yield server.dsn
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _drive(  # noqa: PLR0913 - the pieces of one run
+    console: Console,
+    parts: Processes,
+    api: httpx.AsyncClient,
+    sandbox: httpx.AsyncClient,
+    accounts: int,
+    *,
+    faults: bool,
+    kills: int,
+) -> dict[str, object]:
+    started = time.monotonic()
+    for style in ("thin", "snapshot"):
+        body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
+        (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
+    if faults:
+        (await sandbox.put("/_sandbox/faults", json=FAULTS)).raise_for_status()
+    drive = Drive(api, sandbox, fleet(accounts))
+    chaos = asyncio.create_task(_chaos(parts, kills))
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+
+        def progress(states: Counter[str]) -> None:
+            live.update(_progress(states, time.monotonic() - started))
+
+        try:
+            await drive.enroll()
+            await drive.run(DEADLINE_S, progress)
+        except TimeoutError:
+            console.print(f"[red]Not finished after {DEADLINE_S:.0f} s.[/red]")
+    await chaos
+    (await sandbox.put("/_sandbox/faults", json=dict.fromkeys(FAULTS, 0.0))).raise_for_status()
+    ledger = (await sandbox.get("/_sandbox/ledger")).json()
+    return await report.summary(drive, ledger, parts.restarts, time.monotonic() - started)
+
+
+async def _chaos(parts: Processes, kills: int) -> None:
+    rng = random.Random(kills)
+    for n in range(2 * kills):
+        await asyncio.sleep(rng.uniform(0.5, 1.5))
+        parts.kill(("server", "worker")[n % 2])
+
+
+def _progress(states: Counter[str], elapsed_s: float) -> Table:
+    table = Table(title=f"{elapsed_s:4.1f} s", show_header=False, title_justify="left")
+    for state, count in sorted(states.items()):
+        table.add_row(state, "█" * count, str(count))
+    return table

@@ -1,0 +1,17 @@
+"""Workers say that they live; readiness asks."""
+
+import asyncpg
+
+
+async def beat(conn: asyncpg.Connection, worker: str) -> None:
+    """Note that this worker lives, and forget those that have said nothing for a day."""
+    await conn.execute(
+        "INSERT INTO heartbeats (worker) VALUES ($1) ON CONFLICT (worker) DO UPDATE SET at = now()", worker
+    )
+    await conn.execute("DELETE FROM heartbeats WHERE at < now() - interval '1 day'")
+
+
+async def newest_age_s(conn: asyncpg.Connection) -> float | None:
+    """Seconds since any worker was last heard of; None when none ever was."""
+    age = await conn.fetchval("SELECT extract(epoch FROM now() - max(at))::float8 FROM heartbeats")
+    return None if age is None else float(age)

@@ -1,0 +1,17 @@
+"""Runs the web application: receiver, API and, in the same process, as many workers as asked for."""
+
+import contextlib
+
+import uvicorn
+
+from app.config import Settings
+from app.web.main import create_app
+from app.wiring import open_services, process_name, working
+
+
+async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty."""
+    async with open_services(settings) as services:
+        config = uvicorn.Config(create_app(services), host=host, port=port, log_config=None, access_log=False)
+        async with working(services, process_name("serve"), workers) if workers else contextlib.nullcontext():
+            await uvicorn.Server(config).serve()

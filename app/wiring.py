@@ -1,0 +1,204 @@
+"""The composition root: settings in, running parts out. Tests build the same object that production runs.
+
+Nothing is built at import. What is opened here is closed here, in reverse order.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import structlog
+
+from app.config import Settings, vocabulary
+from app.errors import ConfigError
+from app.flow import loops
+from app.flow.apply import Applier
+from app.flow.deliver import Deliverer
+from app.flow.receive import Receiver
+from app.machines import programme as policy
+from app.machines.programme import Programme
+from app.store import db, embedded, heartbeats, schema
+from app.stripe.client import Stripe
+
+LOG = structlog.get_logger()
+
+HEARTBEAT_S = 2.0
+
+
+def now_ms() -> int:
+    """The clock of the service: milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Everything a process of ours is made of. ``wake`` rings the in-process worker."""
+
+    settings: Settings
+    dsn: str
+    pool: asyncpg.Pool
+    api_pool: asyncpg.Pool
+    receiver: Receiver
+    stripe: Stripe
+    programme: Programme
+    platform_account: str
+    platform_financial_account: str | None
+    clock: Callable[[], int] = now_ms
+    apply_bell: loops.Bell = field(default_factory=loops.Bell)
+    deliver_bell: loops.Bell = field(default_factory=loops.Bell)
+
+    def wake(self) -> None:
+        """There may be new events: look at once instead of at the next poll."""
+        self.apply_bell.ring()
+
+    def wake_deliver(self) -> None:
+        """There may be new commands."""
+        self.deliver_bell.ring()
+
+
+def load_programme(path: Path | None) -> Programme:
+    """Read and check a programme; without a path the built-in one. Raises ConfigError that says what is wrong."""
+    if path is None:
+        return Programme()
+    try:
+        programme = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Programme)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        msg = f"CARDRAIL_PROGRAMME {path}: {error}"
+        raise ConfigError(msg) from error
+    wrong = policy.faults(programme)
+    if wrong:
+        msg = f"CARDRAIL_PROGRAMME {path}: " + "; ".join(wrong)
+        raise ConfigError(msg)
+    return programme
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[str]:
+    """The DSN of the database, started and migrated when it is the embedded one."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = await asyncio.to_thread(embedded.start, settings.data_dir)
+    try:
+        await asyncio.to_thread(schema.migrate, server.dsn)
+        yield server.dsn
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIterator[Services]:
+    """Open pools and clients. Refuses an old schema, and a platform account that cannot be known."""
+    async with contextlib.AsyncExitStack() as stack:
+        where = dsn or await stack.enter_async_context(open_database(settings))
+        pool = await db.open_pool(where, size=settings.pool_size, name="cardrail worker")
+        stack.push_async_callback(pool.close)
+        await schema.check(pool)
+        api_pool = await db.open_pool(where, size=settings.pool_size, name="cardrail api")
+        stack.push_async_callback(api_pool.close)
+        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="cardrail receive")
+        stack.push_async_callback(ingest.close)
+        stripe = _stripe(settings)
+        stack.push_async_callback(stripe.close)
+        receiver = Receiver(ingest)
+        services = Services(
+            settings=settings,
+            dsn=where,
+            pool=pool,
+            api_pool=api_pool,
+            receiver=receiver,
+            stripe=stripe,
+            programme=load_programme(settings.programme_file),
+            platform_account=settings.platform_account_id or await _platform(stripe),
+            platform_financial_account=settings.platform_financial_account_id,
+        )
+        receiver.on_new = services.wake
+        yield services
+
+
+def _stripe(settings: Settings) -> Stripe:
+    per_s = 1_000 if settings.uses_sandbox else (100 if settings.livemode else 25)
+    return Stripe(
+        settings.stripe_api_key, settings.api_base, settings.stripe_api_version, rate_per_s=per_s
+    )
+
+
+async def _platform(stripe: Stripe) -> str:
+    answer = await stripe.read("/v1/account", context=None)
+    account = getattr(answer, "object", {}).get("id")
+    if not isinstance(account, str):
+        msg = "PLATFORM_ACCOUNT_ID is missing, and Stripe did not say whose key this is."
+        raise ConfigError(msg)
+    return account
+
+
+@contextlib.asynccontextmanager
+async def working(services: Services, name: str, count: int = 1) -> AsyncIterator[None]:
+    """Run ``count`` workers in this process for as long as the block lasts."""
+    settings = services.settings
+    applier = Applier(
+        services.pool,
+        services.stripe,
+        services.programme,
+        platform_account=services.platform_account,
+        vocabulary=vocabulary(settings.stripe_api_version).configuration,
+        clock=services.clock,
+        on_commands=services.wake_deliver,
+    )
+    deliverer = Deliverer(
+        services.pool,
+        services.stripe,
+        services.programme,
+        platform_account=services.platform_account,
+        platform_financial_account=services.platform_financial_account,
+        version=settings.stripe_api_version,
+        clock=services.clock,
+        on_events=services.wake,
+    )
+    idle_s = settings.poll_interval_ms / 1000
+    tasks = [
+        asyncio.create_task(loops.listen(lambda: db.connect(services.dsn), services.wake)),
+        asyncio.create_task(_beat(services, name)),
+    ]
+    for _ in range(count):
+        tasks.append(asyncio.create_task(loops.loop("apply", applier.poll, services.apply_bell, idle_s=idle_s)))
+        tasks.append(asyncio.create_task(loops.loop("deliver", deliverer.poll, services.deliver_bell, idle_s=idle_s)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _beat(services: Services, name: str) -> None:
+    async def beat() -> bool:
+        async with services.pool.acquire() as conn:
+            await heartbeats.beat(conn, name)
+        return False
+
+    await loops.loop("heartbeat", beat, loops.Bell(), idle_s=HEARTBEAT_S)
+
+
+def process_name(role: str) -> str:
+    """How this process is called among the heartbeats."""
+    return f"{role}@{socket.gethostname()}:{os.getpid()}"
+
+
+async def run_worker(settings: Settings) -> None:
+    """One worker until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with open_services(settings) as services, working(services, process_name("worker")):
+        LOG.info("worker.started")
+        await stop.wait()
