@@ -174,20 +174,8 @@ class Settings(BaseModel):
     )
 
     # The worker.
-    lease_s: int = Field(
-        30, alias="CARDRAIL_LEASE_S", ge=1, description="How long a worker owns an account without renewing, seconds."
-    )
-    claim_batch_max: int = Field(
-        16, alias="CARDRAIL_CLAIM_BATCH_MAX", ge=1, le=1000, description="Accounts a worker claims at once."
-    )
     poll_interval_ms: int = Field(
         500, alias="CARDRAIL_POLL_INTERVAL_MS", ge=10, description="How often an idle worker looks, unless woken."
-    )
-    deliver_concurrency_max: int = Field(
-        8, alias="CARDRAIL_DELIVER_CONCURRENCY_MAX", ge=1, le=100, description="Calls to Stripe at the same time."
-    )
-    stripe_timeout_s: float = Field(
-        30, alias="CARDRAIL_STRIPE_TIMEOUT_S", gt=0, description="How long one call to Stripe may take, seconds."
     )
     authorization_deadline_ms: int = Field(
         1500,
@@ -195,9 +183,6 @@ class Settings(BaseModel):
         ge=50,
         le=1900,
         description="When the default answers an authorization; Stripe itself cuts at 2000 ms.",
-    )
-    rejections_kept_max: int = Field(
-        1000, alias="CARDRAIL_REJECTIONS_KEPT_MAX", ge=0, description="Refused deliveries kept for the doctor."
     )
 
     @property
