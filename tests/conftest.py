@@ -4,7 +4,6 @@ The rule: no mocks of our own code, no second kind of database. A template is mi
 which takes milliseconds. `dsn` is a database of the test's own, `pool` a pool on it.
 """
 
-import asyncio
 import itertools
 import os
 import shutil
@@ -13,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from app.store import db, embedded, schema
 
@@ -35,18 +33,14 @@ def postgres() -> Iterator[embedded.Embedded]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: embedded.Embedded) -> str:
+async def template(postgres: embedded.Embedded) -> str:
     """The name of a migrated database that tests clone."""
-
-    async def make() -> None:
-        await _admin(postgres, f"CREATE DATABASE {_TEMPLATE}")
-        await schema.migrate(postgres.dsn(_TEMPLATE))
-
-    asyncio.run(make())
+    await _admin(postgres, f"CREATE DATABASE {_TEMPLATE}")
+    await schema.migrate(postgres.dsn(_TEMPLATE))
     return _TEMPLATE
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def dsn(postgres: embedded.Embedded, template: str) -> AsyncIterator[str]:
     """A fresh, migrated database for this test."""
     name = f"t{next(_numbers)}"
@@ -55,7 +49,7 @@ async def dsn(postgres: embedded.Embedded, template: str) -> AsyncIterator[str]:
     await _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def empty_dsn(postgres: embedded.Embedded) -> AsyncIterator[str]:
     """A fresh database without any schema."""
     name = f"e{next(_numbers)}"
@@ -64,7 +58,7 @@ async def empty_dsn(postgres: embedded.Embedded) -> AsyncIterator[str]:
     await _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def pool(dsn: str) -> AsyncIterator[db.Pool]:
     """A small pool on this test's database."""
     opened = await db.open_pool(dsn, size=4, name="test")

@@ -5,20 +5,14 @@ in this package may leave session state behind. JSON travels as bytes through or
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import orjson
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
-else:
-    Pool = asyncpg.Pool
-    Connection = asyncpg.Connection
+Pool: TypeAlias = asyncpg.Pool
+Connection: TypeAlias = asyncpg.Connection
 
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
@@ -36,13 +30,9 @@ def plain_dsn(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query, safe="/,:")))
 
 
-async def connect(
-    dsn: str, *, name: str = "cardrail", timeout_s: float = CONNECT_TIMEOUT_S
-) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(dsn: str, *, name: str = "cardrail", timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
     """One connection of its own (LISTEN, migrations); the caller closes it."""
-    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-        plain_dsn(dsn), timeout=timeout_s, server_settings=_settings(name)
-    )
+    connection: Connection = await asyncpg.connect(plain_dsn(dsn), timeout=timeout_s, server_settings=_settings(name))
     await _speak_json(connection)
     return connection
 
@@ -55,7 +45,7 @@ async def open_pool(
     command_timeout_s: float = COMMAND_TIMEOUT_S,
     settings: Mapping[str, str] | None = None,
 ) -> Pool:
-    """Open a pool of exactly ``size`` connections that shows as ``cardrail <name>`` in pg_stat_activity.
+    """Open a pool of exactly ``size`` connections that shows as ``name`` in pg_stat_activity.
 
     ``settings`` are PostgreSQL settings of each session. Raises what asyncpg raises when no host answers.
     """
@@ -68,7 +58,7 @@ async def open_pool(
         command_timeout=command_timeout_s,
         init=_speak_json,
         reset=_leave_as_it_is,
-        server_settings=_settings(f"cardrail {name}", settings),
+        server_settings=_settings(name, settings),
     )
     return pool
 
@@ -77,11 +67,11 @@ def _settings(name: str, more: Mapping[str, str] | None = None) -> dict[str, str
     return {"application_name": name, "timezone": "UTC", **(more or {})}
 
 
-async def _leave_as_it_is(_connection: Any) -> None:  # noqa: ANN401  # asyncpg's own callback type
+async def _leave_as_it_is(_connection: Any) -> None:
     """Instead of asyncpg's reset query, which costs a round trip on every release."""
 
 
-async def _speak_json(connection: Any) -> None:  # noqa: ANN401  # asyncpg's own callback type
+async def _speak_json(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_to_jsonb, decoder=_from_jsonb, format="binary"
     )

