@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -45,8 +44,8 @@ class Services:
 
     settings: Settings
     dsn: str
-    pool: asyncpg.Pool
-    api_pool: asyncpg.Pool
+    pool: db.Pool
+    api_pool: db.Pool
     receiver: Receiver
     stripe: Stripe
     programme: Programme
@@ -89,10 +88,10 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
         return
     server = await asyncio.to_thread(embedded.start, settings.data_dir)
     try:
-        await asyncio.to_thread(schema.migrate, server.dsn)
-        yield server.dsn
+        await schema.migrate(server.dsn())
+        yield server.dsn()
     finally:
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.stop, server)
 
 
 @contextlib.asynccontextmanager
@@ -100,12 +99,12 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
     """Open pools and clients. Refuses an old schema, and a platform account that cannot be known."""
     async with contextlib.AsyncExitStack() as stack:
         where = dsn or await stack.enter_async_context(open_database(settings))
-        pool = await db.open_pool(where, size=settings.pool_size, name="cardrail worker")
+        pool = await db.open_pool(where, size=settings.pool_size, name="worker")
         stack.push_async_callback(pool.close)
         await schema.check(pool)
-        api_pool = await db.open_pool(where, size=settings.pool_size, name="cardrail api")
+        api_pool = await db.open_pool(where, size=settings.pool_size, name="api")
         stack.push_async_callback(api_pool.close)
-        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="cardrail receive")
+        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="receive")
         stack.push_async_callback(ingest.close)
         stripe = _stripe(settings)
         stack.push_async_callback(stripe.close)
@@ -127,9 +126,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
 
 def _stripe(settings: Settings) -> Stripe:
     per_s = 1_000 if settings.uses_sandbox else (100 if settings.livemode else 25)
-    return Stripe(
-        settings.stripe_api_key, settings.api_base, settings.stripe_api_version, rate_per_s=per_s
-    )
+    return Stripe(settings.stripe_api_key, settings.api_base, settings.stripe_api_version, rate_per_s=per_s)
 
 
 async def _platform(stripe: Stripe) -> str:

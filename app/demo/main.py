@@ -23,7 +23,15 @@ from app.demo.processes import Processes, running
 from app.store import embedded, schema
 
 DEADLINE_S = 120.0
-FAULTS = {"duplicate": 0.1, "reorder": 0.1, "delay": 0.1, "drop": 0.05, "api_429": 0.02, "api_500": 0.02, "reply_lost": 0.02}
+FAULTS = {
+    "duplicate": 0.1,
+    "reorder": 0.1,
+    "delay": 0.1,
+    "drop": 0.05,
+    "api_429": 0.02,
+    "api_500": 0.02,
+    "reply_lost": 0.02,
+}
 """Probabilities of what the sandbox does wrong on purpose."""
 
 
@@ -52,18 +60,21 @@ async def _demo(settings: Settings, accounts: int, *, faults: bool, as_json: boo
 @asynccontextmanager
 async def _database(folder: Path) -> AsyncIterator[str]:
     """A new embedded database for this run alone."""
-    if folder.exists():
-        await asyncio.to_thread(shutil.rmtree, folder)
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(_fresh, folder)
     server = await asyncio.to_thread(embedded.start, folder)
     try:
-        await asyncio.to_thread(schema.migrate, server.dsn)
-        yield server.dsn
+        await schema.migrate(server.dsn())
+        yield server.dsn()
     finally:
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.stop, server)
 
 
-async def _drive(  # noqa: PLR0913 - the pieces of one run
+def _fresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+async def _drive(
     console: Console,
     parts: Processes,
     api: httpx.AsyncClient,

@@ -69,7 +69,7 @@ class Processes:
         )
 
     def kill(self, name: str) -> None:
-        """kill -9, and start again at once."""
+        """Kill -9, and start again at once."""
         self._running[name].kill()
         self._running[name].wait()
         self.restarts += 1

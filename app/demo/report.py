@@ -14,7 +14,9 @@ async def summary(drive: Drive, ledger: dict[str, Any], restarts: int, took_s: f
     events = await drive.everything("/v1/events")
     commands = await drive.everything("/v1/commands")
     problems = [
-        f"{m.account or m.reference}: {m.state} instead of {m.end}: {_why(m.detail)}" for m in drive.members if not m.done
+        f"{m.account or m.reference}: {m.state} instead of {m.end}: {_why(m.detail)}"
+        for m in drive.members
+        if not m.done
     ]
     money = await _money(drive, problems)
     if money["in"] != money["held"] + money["spent"] + money["fees"]:

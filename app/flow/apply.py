@@ -26,6 +26,7 @@ from app.machines.programme import Programme
 from app.machines.registry import MACHINES
 from app.machines.story import Handed, Story, Told, fold
 from app.store import log, outbox, states
+from app.store.db import Connection, Pool
 from app.stripe import catalog, translate
 from app.stripe.client import Missing, Reading, Stripe, TryAgain
 from app.stripe.translate import Poisoned, Read, Stored
@@ -83,9 +84,9 @@ class Work(msgspec.Struct):
 class Applier:
     """Folds events into state for every account it can lease. Safe to run any number of times at once, anywhere."""
 
-    def __init__(  # noqa: PLR0913 - its collaborators
+    def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: Pool,
         stripe: Stripe,
         programme: Programme,
         *,
@@ -125,7 +126,11 @@ class Applier:
 
     def _pivot(self) -> str:
         """A random place to start the walk: ids share a prefix, so the walk starts within it."""
-        return "" if self._rng.random() < 0.5 else "acct_" + self._rng.choice("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")  # noqa: E501, PLR2004
+        return (
+            ""
+            if self._rng.random() < 0.5
+            else "acct_" + self._rng.choice("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+        )
 
     async def _one_by_one(
         self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row], why: Exception
@@ -149,9 +154,7 @@ class Applier:
             await states.close_events(conn, rows)
             await states.release(conn, token, [account])
 
-    async def _batch(
-        self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row]
-    ) -> None:
+    async def _batch(self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row]) -> None:
         await self._read(work, known)
         for one in work:
             self._translate(one)
@@ -190,7 +193,10 @@ class Applier:
             if own and own.get("id"):
                 context = None if account == self._platform else account
                 read = Read(
-                    url=PATHS["financial_account"] + own["id"], context=context, include=(), event_id=one.stored.event_id
+                    url=PATHS["financial_account"] + own["id"],
+                    context=context,
+                    include=(),
+                    event_id=one.stored.event_id,
                 )
                 if read.url not in (one.stored.fetched or {}):
                     one.reads = (*one.reads, read)
@@ -265,9 +271,7 @@ class Applier:
         if one.stored.kind != "internal" and catalog.lookup(one.stored.type) is None:
             one.status = "ignored"
 
-    async def _stories(
-        self, leased: list[str], work: list[Work], known: Mapping[str, states.Row]
-    ) -> dict[str, Story]:
+    async def _stories(self, leased: list[str], work: list[Work], known: Mapping[str, states.Row]) -> dict[str, Story]:
         keys = {
             (one.stored.account_id, object_id)
             for one in work
@@ -302,7 +306,7 @@ class Applier:
             before = (msgspec.json.encode(story.facts), dict(story.objects))
             try:
                 one.told = fold(story, one.happenings)
-            except Exception as error:  # noqa: BLE001 - whatever a poisoned event does, it is parked and stops nobody
+            except Exception as error:
                 LOG.exception("apply.poisoned", account=one.stored.account_id, event_id=one.stored.event_id)
                 story.facts, story.objects = msgspec.json.decode(before[0], type=Facts), before[1]
                 one.status, one.told = "parked", None
@@ -425,7 +429,7 @@ class _Batch:
             changed=account in self._changed,
         )
 
-    async def write(self, conn: asyncpg.Connection, passed: set[str]) -> None:
+    async def write(self, conn: Connection, passed: set[str]) -> None:
         await states.close_events(conn, _of(self.events, passed))
         await _each(states.put_objects, conn, _of(self.objects.values(), passed))
         await _each(states.write_journal, conn, _of(self.lines, passed))
@@ -435,7 +439,7 @@ class _Batch:
                 await _hand_on(conn, one, handed)
 
 
-async def _hand_on(conn: asyncpg.Connection, one: Work, handed: Handed) -> None:
+async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
     """Write an event of this log into the log of the account that it concerns, with what was read for it."""
     enrolled = one.stored.type.startswith(("command.", "enrollment."))
     objects = [
@@ -462,9 +466,7 @@ def _answer_objects(stored: Stored) -> list[tuple[dict[str, object], int]]:
     return [(entry["object"], int(entry["at"])) for entry in payload.get("objects", ())]
 
 
-async def _each(
-    write: Callable[[asyncpg.Connection, list[T]], Awaitable[None]], conn: asyncpg.Connection, rows: list[T]
-) -> None:
+async def _each(write: Callable[[Connection, list[T]], Awaitable[None]], conn: Connection, rows: list[T]) -> None:
     if rows:
         await write(conn, rows)
 

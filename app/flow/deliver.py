@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -22,6 +21,7 @@ from app.machines.commands import idempotency_key
 from app.machines.events import CommandRejected, CommandSettled, Json
 from app.machines.programme import Programme
 from app.store import log, outbox
+from app.store.db import Connection, Pool
 from app.stripe import requests
 from app.stripe.client import Stripe
 from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting
@@ -37,7 +37,7 @@ KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
 Row = Mapping[str, Any]
 
 
-class Park(Exception):  # noqa: N818 - it is a verdict, not an error
+class Park(Exception):
     """This command needs a human: why, in a stable code and a sentence."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -49,9 +49,9 @@ class Park(Exception):  # noqa: N818 - it is a verdict, not an error
 class Deliverer:
     """Sends commands. Safe to run any number of times at once, anywhere."""
 
-    def __init__(  # noqa: PLR0913 - its collaborators
+    def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: Pool,
         stripe: Stripe,
         programme: Programme,
         *,
@@ -92,7 +92,7 @@ class Deliverer:
             except Park as verdict:
                 outcome = None
                 await self._parked(token, row, verdict.code, verdict.message)
-            except Exception as error:  # noqa: BLE001 - a defect in one command must not stop the others
+            except Exception as error:
                 LOG.exception("deliver.failed")
                 outcome = Unknown("defect", f"{type(error).__name__} while sending")
             if outcome is not None:
@@ -139,7 +139,9 @@ class Deliverer:
             found = await self._stripe.list_all("/v2/money_management/financial_accounts", {}, None, page_max=1)
             ours = [str(f["id"]) for f in found if f.get("status") == "open"]
             if len(ours) != 1:
-                raise Park("platform_financial_account", "Set PLATFORM_FINANCIAL_ACCOUNT_ID: which one pays is not clear.")
+                raise Park(
+                    "platform_financial_account", "Set PLATFORM_FINANCIAL_ACCOUNT_ID: which one pays is not clear."
+                )
             self._platform_financial_account = ours[0]
         return self._platform_financial_account
 
@@ -190,7 +192,9 @@ class Deliverer:
             return Settled(object=made, object_id=str(made.get("id")), request_id=None)
         second = idempotency_key(row["command_id"], 2)
         if not renew or row["idempotency_key"] == second:
-            raise Park("outcome_unknown", "Stripe's answer was lost, nothing was found made, and no key is left to try.")
+            raise Park(
+                "outcome_unknown", "Stripe's answer was lost, nothing was found made, and no key is left to try."
+            )
         async with self._pool.acquire() as conn:
             await conn.execute(
                 "UPDATE outbox SET idempotency_key = $3 WHERE account_id = $1 AND command_id = $2",
@@ -265,7 +269,7 @@ class Deliverer:
 
     async def _tell(
         self,
-        conn: asyncpg.Connection,
+        conn: Connection,
         row: Row,
         name: str,
         happening: CommandSettled | CommandRejected,
@@ -283,15 +287,13 @@ class Deliverer:
             objects=objects,
         )
 
-    async def _again(  # noqa: PLR0913, PLR0917 - one row's columns
-        self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, back: int
-    ) -> None:
+    async def _again(self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, back: int) -> None:
         if row["attempts"] >= ATTEMPTS_MAX:
             await self._parked(token, row, code, f"{message} (after {row['attempts']} attempts)")
         else:
             await self._later(token, row, status, code, message, wait, attempts_back=back)
 
-    async def _later(  # noqa: PLR0913, PLR0917 - one row's columns
+    async def _later(
         self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, *, attempts_back: int
     ) -> None:
         async with self._pool.acquire() as conn:

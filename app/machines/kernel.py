@@ -121,7 +121,9 @@ class Machine:
 
 def _taken(held: Object | None, seen: Observed) -> Object:
     older = held is not None and seen.at < held.observed_at
-    data: dict[str, Any] = {**seen.fields, **held.data} if older and held else {**(held.data if held else {}), **seen.fields}
+    data: dict[str, Any] = (
+        {**seen.fields, **held.data} if older and held else {**(held.data if held else {}), **seen.fields}
+    )
     return Object(
         object_id=seen.object_id,
         kind=seen.kind,

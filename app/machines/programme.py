@@ -103,12 +103,12 @@ def faults(programme: Programme) -> list[str]:
         found.append("countries: a list of upper-case two-letter country codes is needed")
     if programme.funding.amount <= 0:
         found.append("funding.amount: must be a positive number of cents")
-    if not 1 <= programme.funding.attempts_max <= 10:  # noqa: PLR2004 - the range is the rule
+    if not 1 <= programme.funding.attempts_max <= 10:
         found.append("funding.attempts_max: must be between 1 and 10")
     if programme.funding.amount > programme.caps.per_command:
         found.append("caps.per_command: below funding.amount, so no funding could ever leave")
     if not 0 < programme.authorization.per_authorization <= HARD_CAP:
         found.append(f"authorization.per_authorization: must be between 1 and {HARD_CAP}")
-    if not 100 <= programme.authorization.deadline_ms <= 1_900:  # noqa: PLR2004 - Stripe cuts at 2 s
+    if not 100 <= programme.authorization.deadline_ms <= 1_900:
         found.append("authorization.deadline_ms: must be between 100 and 1900")
     return found

@@ -150,7 +150,11 @@ def _enrollment(story: Story, asked: EnrollmentRequested, told: Told) -> None:
         return
     intent = f"enroll/{asked.enrollment_id}"
     data: Json = {"reference": asked.request.get("reference"), "account": None}
-    _put(story, told, Object(object_id=asked.enrollment_id, kind="enrollment", state="requested", data=data, observed_at=asked.at))
+    _put(
+        story,
+        told,
+        Object(object_id=asked.enrollment_id, kind="enrollment", state="requested", data=data, observed_at=asked.at),
+    )
     command = Command(
         kind="create_account", intent=intent, params={"enrollment": asked.enrollment_id}, object_id=asked.enrollment_id
     )
@@ -183,10 +187,16 @@ def _answered(story: Story, answer: CommandSettled | CommandRejected, told: Told
         after, data = "rejected", {**asked.data, "error": {"code": answer.code, "message": answer.message}}
     if asked.state == after:
         return
-    _put(story, told, msgspec.structs.replace(asked, state=after, data=data, observed_at=answer.at, version=asked.version + 1))
+    _put(
+        story,
+        told,
+        msgspec.structs.replace(asked, state=after, data=data, observed_at=answer.at, version=asked.version + 1),
+    )
     told.lines.append(Line(machine=asked.kind, object_id=asked_id, before=asked.state, after=after))
     if asked.kind == "enrollment" and isinstance(answer, CommandSettled) and answer.object_id:
-        opened = AccountEnrolled(enrollment_id=asked_id, request={"reference": asked.data.get("reference")}, at=answer.at)
+        opened = AccountEnrolled(
+            enrollment_id=asked_id, request={"reference": asked.data.get("reference")}, at=answer.at
+        )
         told.handed.append(Handed(account_id=answer.object_id, happenings=(opened,)))
 
 
@@ -223,7 +233,9 @@ def _moved(action: str, params: Json) -> Money | None:
 def _completed(story: Story, asked: ActionRequested) -> tuple[Json, Json | None]:
     """Fill in what the account itself knows; say what is missing when it does not."""
     facts, params = story.facts, dict(asked.params)
-    account = facts.financial_account.id if facts.financial_account and facts.financial_account.status == "open" else None
+    account = (
+        facts.financial_account.id if facts.financial_account and facts.financial_account.status == "open" else None
+    )
     missing: Json | None = None
     match asked.action:
         case "create_outbound_payment":

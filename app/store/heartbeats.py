@@ -1,9 +1,9 @@
 """Workers say that they live; readiness asks."""
 
-import asyncpg
+from app.store.db import Connection
 
 
-async def beat(conn: asyncpg.Connection, worker: str) -> None:
+async def beat(conn: Connection, worker: str) -> None:
     """Note that this worker lives, and forget those that have said nothing for a day."""
     await conn.execute(
         "INSERT INTO heartbeats (worker) VALUES ($1) ON CONFLICT (worker) DO UPDATE SET at = now()", worker
@@ -11,7 +11,7 @@ async def beat(conn: asyncpg.Connection, worker: str) -> None:
     await conn.execute("DELETE FROM heartbeats WHERE at < now() - interval '1 day'")
 
 
-async def newest_age_s(conn: asyncpg.Connection) -> float | None:
+async def newest_age_s(conn: Connection) -> float | None:
     """Seconds since any worker was last heard of; None when none ever was."""
     age = await conn.fetchval("SELECT extract(epoch FROM now() - max(at))::float8 FROM heartbeats")
     return None if age is None else float(age)

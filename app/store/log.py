@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-import asyncpg
 import msgspec
 
 from app.machines.events import Happening
+from app.store.db import Connection
 
 
-async def append(  # noqa: PLR0913 - the columns of one row
-    conn: asyncpg.Connection,
+async def append(
+    conn: Connection,
     *,
     account_id: str,
     event_id: str,

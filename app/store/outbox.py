@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
+
+from app.store.db import Connection
 
 Row = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ class CommandRow(msgspec.Struct):
     caused_by: str
 
 
-async def insert(conn: asyncpg.Connection, rows: Sequence[CommandRow]) -> None:
+async def insert(conn: Connection, rows: Sequence[CommandRow]) -> None:
     """Write intents. One command per intent for ever: a known one is left as it is."""
     await conn.execute(
         """
@@ -54,7 +55,7 @@ async def insert(conn: asyncpg.Connection, rows: Sequence[CommandRow]) -> None:
     )
 
 
-async def claim(conn: asyncpg.Connection, *, token: UUID, commands_max: int, lease_s: float) -> list[Row]:
+async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: float) -> list[Row]:
     """Lease due commands of accounts that are not held and of kinds that no brake stops."""
     return list(
         await conn.fetch(
@@ -83,7 +84,7 @@ async def claim(conn: asyncpg.Connection, *, token: UUID, commands_max: int, lea
     )
 
 
-async def moved_today(conn: asyncpg.Connection, account_id: str) -> tuple[int, int]:
+async def moved_today(conn: Connection, account_id: str) -> tuple[int, int]:
     """Minor units sent since midnight UTC: by this account, and by all. Rejected commands moved nothing."""
     row = await conn.fetchrow(
         """
@@ -98,7 +99,7 @@ async def moved_today(conn: asyncpg.Connection, account_id: str) -> tuple[int, i
     return row["own"], row["everyone"]
 
 
-async def first_call(conn: asyncpg.Connection, account_id: str, command_id: str, params: bytes) -> None:
+async def first_call(conn: Connection, account_id: str, command_id: str, params: bytes) -> None:
     """Note that the call is about to be made, with the parameters it is made with, for ever."""
     await conn.execute(
         "UPDATE outbox SET first_call_at = coalesce(first_call_at, now()), params = $3::text::jsonb"
@@ -109,13 +110,13 @@ async def first_call(conn: asyncpg.Connection, account_id: str, command_id: str,
     )
 
 
-async def lock_money(conn: asyncpg.Connection) -> None:
+async def lock_money(conn: Connection) -> None:
     """One at a time through the caps, until the transaction ends."""
     await conn.execute("SELECT pg_advisory_xact_lock(hashtext('cardrail caps'))")
 
 
-async def settle(  # noqa: PLR0913 - the columns of one outcome
-    conn: asyncpg.Connection,
+async def settle(
+    conn: Connection,
     *,
     token: UUID,
     account_id: str,

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
+
+from app.store.db import Connection
 
 Row = Mapping[str, Any]
 
 
-async def claim(conn: asyncpg.Connection, *, token: UUID, pivot: str, accounts_max: int, lease_s: float) -> list[str]:
+async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int, lease_s: float) -> list[str]:
     """Lease up to ``accounts_max`` accounts with due events, by compare-and-set.
 
     Walks the index of pending events account by account from ``pivot`` on, so a large backlog of one account costs one
@@ -59,7 +60,7 @@ async def claim(conn: asyncpg.Connection, *, token: UUID, pivot: str, accounts_m
     return [row["account_id"] for row in leased]
 
 
-async def pending(conn: asyncpg.Connection, accounts: Sequence[str], *, per_account_max: int) -> list[Row]:
+async def pending(conn: Connection, accounts: Sequence[str], *, per_account_max: int) -> list[Row]:
     """The due events of the leased accounts, each account's oldest first."""
     return list(
         await conn.fetch(
@@ -78,7 +79,7 @@ async def pending(conn: asyncpg.Connection, accounts: Sequence[str], *, per_acco
     )
 
 
-async def load_accounts(conn: asyncpg.Connection, accounts: Sequence[str]) -> dict[str, Row]:
+async def load_accounts(conn: Connection, accounts: Sequence[str]) -> dict[str, Row]:
     rows = await conn.fetch(
         "SELECT account_id, state, since, version, seq, applied, facts, enrolled, country FROM accounts"
         " WHERE account_id = ANY($1)",
@@ -87,7 +88,7 @@ async def load_accounts(conn: asyncpg.Connection, accounts: Sequence[str]) -> di
     return {row["account_id"]: row for row in rows}
 
 
-async def load_objects(conn: asyncpg.Connection, keys: Sequence[tuple[str, str]]) -> list[Row]:
+async def load_objects(conn: Connection, keys: Sequence[tuple[str, str]]) -> list[Row]:
     """The objects that a batch names, of ``(account_id, object_id)``."""
     return list(
         await conn.fetch(
@@ -116,7 +117,7 @@ class AccountRow(msgspec.Struct):
     changed: bool
 
 
-async def fence(conn: asyncpg.Connection, token: UUID, rows: Sequence[AccountRow]) -> set[str]:
+async def fence(conn: Connection, token: UUID, rows: Sequence[AccountRow]) -> set[str]:
     """Write the accounts whose lease is still ours and give the lease back. Returns those that passed."""
     passed = await conn.fetch(
         """
@@ -144,7 +145,7 @@ async def fence(conn: asyncpg.Connection, token: UUID, rows: Sequence[AccountRow
     return {row["account_id"] for row in passed}
 
 
-async def release(conn: asyncpg.Connection, token: UUID, accounts: Sequence[str]) -> None:
+async def release(conn: Connection, token: UUID, accounts: Sequence[str]) -> None:
     """Give leases back without writing anything else."""
     await conn.execute(
         "UPDATE accounts SET lease_token = NULL, lease_until = NULL WHERE account_id = ANY($1) AND lease_token = $2",
@@ -166,7 +167,7 @@ class EventRow(msgspec.Struct):
     attempts: int = 0
 
 
-async def close_events(conn: asyncpg.Connection, rows: Sequence[EventRow]) -> None:
+async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
     await conn.execute(
         """
         UPDATE events e
@@ -202,7 +203,7 @@ class ObjectRow(msgspec.Struct):
     version: int
 
 
-async def put_objects(conn: asyncpg.Connection, rows: Sequence[ObjectRow]) -> None:
+async def put_objects(conn: Connection, rows: Sequence[ObjectRow]) -> None:
     await conn.execute(
         """
         INSERT INTO objects (account_id, object_id, kind, state, data, observed_at, version)
@@ -237,7 +238,7 @@ class LineRow(msgspec.Struct):
     note: str | None
 
 
-async def write_journal(conn: asyncpg.Connection, rows: Sequence[LineRow]) -> None:
+async def write_journal(conn: Connection, rows: Sequence[LineRow]) -> None:
     await conn.execute(
         """
         INSERT INTO journal (account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands, note)
