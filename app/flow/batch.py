@@ -1,0 +1,170 @@
+"""Gathers what a batch of folded events leaves, and writes it in the applying transaction: a handful of statements."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from app.flow.work import Work
+from app.machines.commands import command_id, idempotency_key
+from app.machines.kernel import Object
+from app.machines.story import Handed, Story, Told
+from app.store import log, outbox, states
+from app.store.db import Connection
+from app.stripe.translate import Stored
+
+
+class _OfAccount(Protocol):
+    account_id: str
+
+
+T = TypeVar("T", bound=_OfAccount)
+
+
+class Batch:
+    """Gathers the rows of one applying transaction."""
+
+    def __init__(self, stories: dict[str, Story], known: Mapping[str, states.Row], platform: str) -> None:
+        self._stories = stories
+        self._known = known
+        self._platform = platform
+        self._seq = {a: int(known[a]["seq"]) for a in stories}
+        self._applied = {a: int(known[a]["applied"]) for a in stories}
+        self._changed: set[str] = set()
+        self.events: list[states.EventRow] = []
+        self.lines: list[states.LineRow] = []
+        self.commands: list[outbox.CommandRow] = []
+        self.handed: list[tuple[Work, Handed]] = []
+        self.objects: dict[tuple[str, str], states.ObjectRow] = {}
+
+    def add(self, one: Work) -> None:
+        account, event_id = one.stored.account_id, one.stored.event_id
+        seq: int | None = None
+        if one.status in ("applied", "ignored"):
+            self._applied[account] += 1
+            seq = self._applied[account]
+        self.events.append(
+            states.EventRow(
+                account_id=account,
+                event_id=event_id,
+                status=one.status,
+                applied_seq=seq,
+                fetched=msgspec.json.encode(one.stored.fetched) if one.fetched_new else None,
+                error=msgspec.json.encode(one.error) if one.error and one.status != "applied" else None,
+                due_s=one.due_s,
+                attempts=one.attempted,
+            )
+        )
+        if one.told is not None:
+            self._told(account, event_id, one, one.told)
+
+    def _told(self, account: str, event_id: str, one: Work, told: Told) -> None:
+        for line in told.lines:
+            self._seq[account] += 1
+            self.lines.append(
+                states.LineRow(
+                    account_id=account,
+                    seq=self._seq[account],
+                    machine=line.machine,
+                    object_id=line.object_id,
+                    before=line.before,
+                    after=line.after,
+                    event_id=event_id,
+                    commands=msgspec.json.encode(line.commands),
+                    note=line.note,
+                )
+            )
+        for command in told.commands:
+            known = command_id(account, command.intent)
+            self.commands.append(
+                outbox.CommandRow(
+                    account_id=account,
+                    command_id=known,
+                    kind=command.kind,
+                    intent=command.intent,
+                    idempotency_key=idempotency_key(known),
+                    params=msgspec.json.encode(command.params),
+                    amount=command.moves.value if command.moves else None,
+                    currency=command.moves.currency if command.moves else None,
+                    object_id=command.object_id,
+                    caused_by=event_id,
+                )
+            )
+        self.handed += [(one, handed) for handed in told.handed]
+        for after in told.changed.values():
+            self.objects[account, after.object_id] = _object_row(account, after)
+        if told.lines or told.changed:
+            self._changed.add(account)
+
+    def account(self, account: str) -> states.AccountRow:
+        facts = self._stories[account].facts
+        since = datetime.fromtimestamp(facts.since / 1000, UTC) if facts.since else self._known[account]["since"]
+        return states.AccountRow(
+            account_id=account,
+            state=facts.state,
+            since=since,
+            facts=msgspec.json.encode(facts),
+            enrolled=facts.enrolled,
+            country=facts.country,
+            seq=self._seq[account],
+            applied=self._applied[account],
+            changed=account in self._changed,
+        )
+
+    async def write(self, conn: Connection, passed: set[str]) -> None:
+        await states.close_events(conn, _of(self.events, passed))
+        await _each(states.put_objects, conn, _of(self.objects.values(), passed))
+        await _each(states.write_journal, conn, _of(self.lines, passed))
+        await _each(outbox.insert, conn, _of(self.commands, passed))
+        for one, handed in self.handed:
+            if one.stored.account_id in passed:
+                await _hand_on(conn, one, handed)
+
+
+async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
+    """Write an event of this log into the log of the account that it concerns, with what was read for it."""
+    enrolled = one.stored.type.startswith(("command.", "enrollment."))
+    objects = [
+        (entry["object"], int(entry["at"]))
+        for entry in (one.stored.fetched or {}).values()
+        if enrolled and "object" in entry
+    ] or (_answer_objects(one.stored) if enrolled else [])
+    await log.append(
+        conn,
+        account_id=handed.account_id,
+        event_id=f"{one.stored.event_id}:{handed.account_id}",
+        source="request" if enrolled else one.stored.source,
+        type="account.enrolled" if enrolled else one.stored.type,
+        happenings=handed.happenings,
+        at_ms=max(h.at for h in handed.happenings),
+        caused_by=one.stored.event_id,
+        objects=objects,
+    )
+
+
+def _answer_objects(stored: Stored) -> list[tuple[dict[str, object], int]]:
+    """The raw objects that came with a command's answer (the created account opens the new log)."""
+    payload = msgspec.json.decode(stored.payload)
+    return [(entry["object"], int(entry["at"])) for entry in payload.get("objects", ())]
+
+
+async def _each(write: Callable[[Connection, list[T]], Awaitable[None]], conn: Connection, rows: list[T]) -> None:
+    if rows:
+        await write(conn, rows)
+
+
+def _of(rows: Iterable[T], passed: set[str]) -> list[T]:
+    return [row for row in rows if row.account_id in passed]
+
+
+def _object_row(account: str, after: Object) -> states.ObjectRow:
+    return states.ObjectRow(
+        account_id=account,
+        object_id=after.object_id,
+        kind=after.kind,
+        state=after.state,
+        data=msgspec.json.encode(after.data),
+        observed_at=datetime.fromtimestamp(after.observed_at / 1000, UTC),
+        version=after.version,
+    )
