@@ -63,7 +63,12 @@ def _sepa(country: str, number: str) -> list[Fault]:
     if not re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", iban, re.ASCII):
         return [("account_number", "An IBAN is expected.")]
     if not iban.startswith(country) or len(iban) != IBAN_LENGTHS[country]:
-        return [("account_number", f"An IBAN of {country} starts with {country} and has {IBAN_LENGTHS[country]} characters.")]
+        return [
+            (
+                "account_number",
+                f"An IBAN of {country} starts with {country} and has {IBAN_LENGTHS[country]} characters.",
+            )
+        ]
     turned = iban[4:] + iban[:4]
     if int("".join(str(int(c, 36)) for c in turned)) % 97 != 1:
         return [("account_number", "The check digits of the IBAN are wrong.")]

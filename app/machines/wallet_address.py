@@ -49,7 +49,7 @@ def checksummed(digits: str) -> str:
     """The 40 hex digits in the case that EIP-55 wants."""
     lower = digits.lower()
     seal = keccak256(lower.encode()).hex()
-    return "".join(c.upper() if int(s, 16) >= 8 else c for c, s in zip(lower, seal, strict=False))  # noqa: PLR2004
+    return "".join(c.upper() if int(s, 16) >= 8 else c for c, s in zip(lower, seal, strict=False))
 
 
 def _solana(address: str) -> bool:

@@ -1,0 +1,346 @@
+"""All read queries of API, CLI and console. Pages are keyset pages: a cursor is the key of the last row seen.
+
+Functions take a connection, lock nothing and never commit. Lists fetch ``limit`` rows after ``after``; the caller asks
+for one more than it shows to know whether there is a next page.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+Row = Mapping[str, Any]
+
+
+def parsed(value: object) -> Any:
+    """A jsonb value as asyncpg gives it: text without a codec, else already parsed."""
+    return orjson.loads(value) if isinstance(value, str | bytes) else value
+
+
+class _Where:
+    """The conditions of one query, with their numbered arguments."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.arguments: list[object] = []
+
+    def add(self, condition: str, *values: object) -> None:
+        """Add ``condition``, whose ``{}`` stand for ``values``."""
+        marks = []
+        for value in values:
+            self.arguments.append(value)
+            marks.append(f"${len(self.arguments)}")
+        self.conditions.append(condition.format(*marks))
+
+    def add_given(self, condition: str, value: object) -> None:
+        if value is not None:
+            self.add(condition, value)
+
+    @property
+    def sql(self) -> str:
+        return "WHERE " + " AND ".join(self.conditions) if self.conditions else ""
+
+    async def fetch(self, conn: asyncpg.Connection, select: str, order: str, limit: int) -> list[Row]:
+        query = f"{select} {self.sql} ORDER BY {order} LIMIT {int(limit)}"
+        return list(await conn.fetch(query, *self.arguments))
+
+
+_LAST_ERROR = """
+  LEFT JOIN LATERAL (
+      SELECT what, id, status, error, at, kind FROM (
+          (SELECT 'command' AS what, o.command_id AS id, o.status, o.error, o.updated_at AS at, o.kind
+             FROM outbox o WHERE o.account_id = a.account_id AND o.error IS NOT NULL AND o.status <> 'settled'
+            ORDER BY o.updated_at DESC LIMIT 1)
+          UNION ALL
+          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type
+             FROM events e WHERE e.account_id = a.account_id AND e.status = 'parked' LIMIT 1)
+          UNION ALL
+          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type
+             FROM events e WHERE e.account_id = a.account_id AND e.status = 'pending' AND e.error IS NOT NULL LIMIT 1)
+      ) AS all_errors ORDER BY at DESC LIMIT 1
+  ) AS le ON true
+"""
+
+_ACCOUNT = """
+SELECT a.account_id, a.state, a.since, a.version, a.programme, a.country, a.enrolled, a.hold, a.facts, a.created_at,
+       a.updated_at, le.what AS error_what, le.id AS error_id, le.status AS error_status, le.error, le.at AS error_at,
+       le.kind AS error_kind
+  FROM accounts a
+"""
+
+
+async def account(conn: asyncpg.Connection, account_id: str) -> Row | None:
+    """One account with the last thing that went wrong there and is not over."""
+    row: Row | None = await conn.fetchrow(f"{_ACCOUNT} {_LAST_ERROR} WHERE a.account_id = $1", account_id)
+    return row
+
+
+async def account_state(conn: asyncpg.Connection, account_id: str) -> Row | None:
+    """State and version only: what a conditional or waiting read looks at."""
+    row: Row | None = await conn.fetchrow(
+        "SELECT state, version, enrolled, hold FROM accounts WHERE account_id = $1", account_id
+    )
+    return row
+
+
+async def accounts(
+    conn: asyncpg.Connection,
+    *,
+    platform: str,
+    limit: int,
+    after: Sequence[Any] | None = None,
+    state: str | None = None,
+    country: str | None = None,
+    held: bool | None = None,
+    stuck: bool | None = None,
+    deadlines: Mapping[str, int] | None = None,
+) -> list[Row]:
+    """Accounts by id, without the platform's own. ``deadlines`` are seconds per stage, for ``stuck``."""
+    where = _Where()
+    where.add("a.account_id <> {}", platform)
+    where.add_given("a.state = {}", state)
+    where.add_given("a.country = {}", country)
+    if held is not None:
+        where.add(f"a.hold IS {'NOT ' if held else ''}NULL")
+    if stuck is not None:
+        known = dict(deadlines or {})
+        late = (
+            "(EXISTS (SELECT 1 FROM unnest({}::text[], {}::int[]) AS d (state, limit_s)"
+            "          WHERE d.state = a.state AND a.enrolled AND a.since < now() - make_interval(secs => d.limit_s))"
+            " OR EXISTS (SELECT 1 FROM events e WHERE e.account_id = a.account_id AND e.status = 'parked')"
+            " OR EXISTS (SELECT 1 FROM outbox o WHERE o.account_id = a.account_id AND o.status = 'parked'))"
+        )
+        where.add(late if stuck else f"NOT {late}", list(known), list(known.values()))
+    if after:
+        where.add("a.account_id > {}", after[0])
+    return await where.fetch(conn, f"{_ACCOUNT} {_LAST_ERROR}", "a.account_id", limit)
+
+
+_EVENT = """
+SELECT account_id, event_id, source, type, kind, created, received_at, status, deliveries, attempts, error, caused_by,
+       applied_at, due_at
+  FROM events
+"""
+
+
+async def events(
+    conn: asyncpg.Connection,
+    *,
+    limit: int,
+    after: Sequence[Any] | None = None,
+    account: str | None = None,
+    type: str | None = None,  # noqa: A002 - Stripe's word for it
+    status: str | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Row]:
+    """Events, newest arrival first. ``since``/``until`` bound the arrival."""
+    where = _Where()
+    where.add_given("account_id = {}", account)
+    where.add_given("type = {}", type)
+    where.add_given("status = {}", status)
+    where.add_given("source = {}", source)
+    where.add_given("received_at >= {}", since)
+    where.add_given("received_at < {}", until)
+    if after:
+        where.add("(received_at, event_id, account_id) < ({}, {}, {})", datetime.fromisoformat(after[0]), *after[1:])
+    return await where.fetch(conn, _EVENT, "received_at DESC, event_id DESC, account_id DESC", limit)
+
+
+async def event(conn: asyncpg.Connection, event_id: str, account: str | None = None) -> Row | None:
+    """One event with payload and what was fetched for it."""
+    row: Row | None = await conn.fetchrow(
+        """
+        SELECT account_id, event_id, source, type, kind, created, received_at, status, deliveries, attempts, error,
+               caused_by, applied_at, due_at, payload, fetched, twin_id, applied_seq
+          FROM events WHERE event_id = $1 AND ($2::text IS NULL OR account_id = $2)
+         ORDER BY account_id LIMIT 1
+        """,
+        event_id,
+        account,
+    )
+    return row
+
+
+async def journal_of_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> list[Row]:
+    return list(
+        await conn.fetch(f"{_JOURNAL} WHERE account_id = $1 AND event_id = $2 ORDER BY seq", account_id, event_id)
+    )
+
+
+async def caused_by_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> list[Row]:
+    """Commands that the event caused, and events caused by it or by those commands (handed-on ones included)."""
+    return list(
+        await conn.fetch(
+            """
+            WITH issued AS (SELECT command_id, kind, status FROM outbox WHERE account_id = $1 AND caused_by = $2)
+            SELECT 'command' AS what, command_id AS id, kind AS type, status, $1 AS account_id, $2 AS caused_by
+              FROM issued
+            UNION ALL
+            SELECT 'event', event_id, type, status, account_id, caused_by FROM events
+             WHERE account_id = $1 AND (caused_by = $2 OR caused_by IN (SELECT command_id FROM issued))
+            UNION ALL
+            SELECT 'event', event_id, type, status, account_id, caused_by FROM events
+             WHERE event_id >= $2 || ':' AND event_id < $2 || ';' AND account_id <> $1
+            """,
+            account_id,
+            event_id,
+        )
+    )
+
+
+_COMMAND = """
+SELECT account_id, command_id, kind, intent, idempotency_key, params, amount, currency, status, attempts, due_at,
+       object_id, request_id, error, caused_by, first_call_at, created_at, updated_at
+  FROM outbox
+"""
+
+
+async def commands(
+    conn: asyncpg.Connection,
+    *,
+    limit: int,
+    after: Sequence[Any] | None = None,
+    account: str | None = None,
+    status: str | None = None,
+    kind: str | None = None,
+) -> list[Row]:
+    """Commands, newest first."""
+    where = _Where()
+    where.add_given("account_id = {}", account)
+    where.add_given("status = {}", status)
+    where.add_given("kind = {}", kind)
+    if after:
+        where.add("(created_at, account_id, command_id) < ({}, {}, {})", datetime.fromisoformat(after[0]), *after[1:])
+    return await where.fetch(conn, _COMMAND, "created_at DESC, account_id DESC, command_id DESC", limit)
+
+
+async def command(conn: asyncpg.Connection, command_id: str) -> Row | None:
+    row: Row | None = await conn.fetchrow(f"{_COMMAND} WHERE command_id = $1 LIMIT 1", command_id)
+    return row
+
+
+async def command_for(conn: asyncpg.Connection, account_id: str, intent: str) -> Row | None:
+    """The newest command of this intent (a request's id is the intent of its command)."""
+    row: Row | None = await conn.fetchrow(
+        f"{_COMMAND} WHERE account_id = $1 AND intent = $2 ORDER BY created_at DESC LIMIT 1", account_id, intent
+    )
+    return row
+
+
+_OBJECT = "SELECT account_id, object_id, kind, state, data, observed_at, version, created_at, updated_at FROM objects"
+
+
+async def objects(
+    conn: asyncpg.Connection,
+    account_id: str,
+    *,
+    limit: int,
+    after: Sequence[Any] | None = None,
+    kind: str | None = None,
+) -> list[Row]:
+    where = _Where()
+    where.add("account_id = {}", account_id)
+    where.add_given("kind = {}", kind)
+    if after:
+        where.add("object_id > {}", after[0])
+    return await where.fetch(conn, _OBJECT, "object_id", limit)
+
+
+async def object_of(conn: asyncpg.Connection, account_id: str, object_id: str) -> Row | None:
+    row: Row | None = await conn.fetchrow(f"{_OBJECT} WHERE account_id = $1 AND object_id = $2", account_id, object_id)
+    return row
+
+
+async def request_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> Row | None:
+    """The event that carries a request, applied or not."""
+    row: Row | None = await conn.fetchrow(
+        "SELECT event_id, type, status, payload, error, created, received_at FROM events"
+        " WHERE account_id = $1 AND event_id = $2 AND source = 'request'",
+        account_id,
+        event_id,
+    )
+    return row
+
+
+_JOURNAL = """
+SELECT account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands, note FROM journal
+"""
+
+
+async def journal(
+    conn: asyncpg.Connection, account_id: str, *, limit: int, after: Sequence[Any] | None = None
+) -> list[Row]:
+    """Journal of one account, oldest first."""
+    where = _Where()
+    where.add("account_id = {}", account_id)
+    if after:
+        where.add("seq > {}", after[0])
+    return await where.fetch(conn, _JOURNAL, "seq", limit)
+
+
+async def journal_since(conn: asyncpg.Connection, at: datetime, *, limit: int) -> list[Row]:
+    """Journal lines of all accounts written at ``at`` or later, oldest first."""
+    where = _Where()
+    where.add("at >= {}", at)
+    return await where.fetch(conn, _JOURNAL, "at, account_id, seq", limit)
+
+
+async def decisions(
+    conn: asyncpg.Connection,
+    *,
+    limit: int,
+    after: Sequence[Any] | None = None,
+    account: str | None = None,
+    approved: bool | None = None,
+    reason: str | None = None,
+) -> list[Row]:
+    """Authorization decisions, newest first, joined with what Stripe recorded."""
+    where = _Where()
+    where.add_given("account_id = {}", account)
+    where.add_given("approved = {}", approved)
+    where.add_given("reason = {}", reason)
+    if after:
+        where.add(
+            "(decided_at, request_event_id, account_id) < ({}, {}, {})", datetime.fromisoformat(after[0]), *after[1:]
+        )
+    select = (
+        "SELECT account_id, authorization_id, request_event_id, card_id, approved, reason, amount, currency, requested,"
+        " took_us, stripe_reason, stripe_approved, decided_at FROM decisions"
+    )
+    return await where.fetch(conn, select, "decided_at DESC, request_event_id DESC, account_id DESC", limit)
+
+
+_ENROLLMENTS = """
+SELECT * FROM (
+    SELECT object_id AS id, state, data, created_at AS created, NULL::bytea AS payload, NULL::jsonb AS error
+      FROM objects WHERE account_id = $1 AND kind = 'enrollment'
+    UNION ALL
+    SELECT e.event_id, 'requested', NULL::jsonb, e.created, e.payload, e.error FROM events e
+     WHERE e.account_id = $1 AND e.type = 'enrollment.requested' AND e.status IN ('pending', 'parked')
+       AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.account_id = $1 AND o.object_id = e.event_id)
+) AS enrollments
+"""
+
+
+async def enrollments(
+    conn: asyncpg.Connection, platform: str, *, limit: int, after: Sequence[Any] | None = None, state: str | None = None
+) -> list[Row]:
+    """Enrollments by id: those the platform's log knows, and those asked for a moment ago."""
+    return list(
+        await conn.fetch(
+            f"{_ENROLLMENTS} WHERE id > $2 AND ($3::text IS NULL OR state = $3) ORDER BY id LIMIT $4",
+            platform,
+            after[0] if after else "",
+            state,
+            limit,
+        )
+    )
+
+
+async def enrollment(conn: asyncpg.Connection, platform: str, enrollment_id: str) -> Row | None:
+    row: Row | None = await conn.fetchrow(f"{_ENROLLMENTS} WHERE id = $2", platform, enrollment_id)
+    return row

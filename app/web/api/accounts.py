@@ -1,0 +1,193 @@
+"""Accounts: where each stands, its journal and objects, and the wait for a state."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from starlette.responses import Response
+
+from app.errors import NotFound
+from app.machines.lifecycle import STAGES
+from app.store import views
+from app.web import schemas, shown
+from app.web.deps import Json, Page, Reader, Svc, page, reading
+from app.web.problems import documented
+from app.wiring import Services
+
+router = APIRouter(tags=["accounts"])
+
+WAIT_MAX_S = 120.0
+LOOK_EVERY_S = 0.15
+
+AccountPath = Annotated[str, Path(description="The account.", examples=["acct_1SMxConnDemo"], max_length=255)]
+ById = Annotated[Page, Depends(page(str))]
+BySeq = Annotated[Page, Depends(page(int))]
+
+
+@router.get(
+    "/accounts", response_model=schemas.Listed[schemas.AccountSummary], responses=documented(400, 401, 403, 422)
+)
+async def list_accounts(
+    services: Svc,
+    _who: Reader,
+    asked: ById,
+    state: Annotated[str | None, Query(description="Lifecycle state.")] = None,
+    country: Annotated[str | None, Query(description="Country, either case.", max_length=2)] = None,
+    held: Annotated[bool | None, Query(description="Whether automation is stopped.")] = None,
+    stuck: Annotated[bool | None, Query(description="Past its deadline, or something is parked.")] = None,
+) -> Response:
+    """Accounts by id. The platform's own account is not among them."""
+    programme, now_ms = services.programme, services.clock()
+    async with reading(services) as conn:
+        rows = await views.accounts(
+            conn,
+            platform=services.platform_account,
+            limit=asked.fetched,
+            after=asked.after,
+            state=state,
+            country=country.upper() if country else None,
+            held=held,
+            stuck=stuck,
+            deadlines=deadlines(services),
+        )
+    return asked.of(rows, ["account_id"], lambda row: shown.account_summary(row, programme, now_ms))
+
+
+def deadlines(services: Services) -> dict[str, int]:
+    """Seconds after which an account counts as stuck, per stage."""
+    limits = services.programme.deadlines
+    return {name: int(getattr(limits, name)) for name in limits.__struct_fields__}
+
+
+@router.get(
+    "/accounts/{account_id}",
+    response_model=schemas.Account,
+    responses={
+        304: {"description": "Nothing changed since the version in `If-None-Match`."},
+        **documented(401, 403, 404),
+    },
+)
+async def read_account(
+    services: Svc,
+    _who: Reader,
+    request: Request,
+    account_id: AccountPath,
+    wait_for: Annotated[str | None, Query(description="Wait until this state is reached (or passed).")] = None,
+    timeout_s: Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait, seconds.")] = 30,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier answer.")] = None,
+) -> Response:
+    """One account. With `wait_for` the answer comes once that state is reached, or as it is after `timeout_s`."""
+    if wait_for is not None:
+        await _wait(services, request, account_id, wait_for, timeout_s)
+    async with reading(services) as conn:
+        if if_none_match is not None and wait_for is None:
+            state = await views.account_state(conn, account_id)
+            if state is not None and _etag(state["version"]) in _tags(if_none_match):
+                return Response(status_code=304, headers={"ETag": _etag(state["version"])})
+        row = await views.account(conn, account_id)
+    if row is None:
+        raise NotFound(f"There is no account {account_id}.")
+    body = shown.account(row, services.programme, services.clock())
+    return Json(body, headers={"ETag": _etag(row["version"])})
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+async def _wait(services: Services, request: Request, account_id: str, state: str, timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while True:
+        async with reading(services) as conn:
+            row = await views.account_state(conn, account_id)
+        if row is None or reached(row["state"], state):
+            return
+        left = end - time.monotonic()
+        if left <= 0 or await request.is_disconnected():
+            return
+        await asyncio.sleep(min(left, LOOK_EVERY_S))
+
+
+def reached(now: str, wanted: str) -> bool:
+    """Whether ``wanted`` is where the account stands, lies behind it, or can never come."""
+    if now in {wanted, "closed"}:
+        return True
+    return now in STAGES and wanted in STAGES and STAGES.index(now) > STAGES.index(wanted)
+
+
+@router.get(
+    "/accounts/{account_id}/journal",
+    response_model=schemas.Listed[schemas.JournalLine],
+    responses=documented(400, 401, 403, 404),
+)
+async def read_journal(services: Svc, _who: Reader, account_id: AccountPath, asked: BySeq) -> Response:
+    """The account's life, oldest first."""
+    async with reading(services) as conn:
+        await must_know(conn, account_id)
+        rows = await views.journal(conn, account_id, limit=asked.fetched, after=asked.after)
+    return asked.of(rows, ["seq"], shown.journal_line)
+
+
+@router.get(
+    "/accounts/{account_id}/objects",
+    response_model=schemas.Listed[schemas.StripeObject],
+    responses=documented(400, 401, 403, 404),
+)
+async def list_objects(
+    services: Svc,
+    _who: Reader,
+    account_id: AccountPath,
+    asked: ById,
+    kind: Annotated[str | None, Query(description="Kind of object.", examples=["card"])] = None,
+) -> Response:
+    """What we follow of the account at Stripe."""
+    async with reading(services) as conn:
+        await must_know(conn, account_id)
+        rows = await views.objects(conn, account_id, limit=asked.fetched, after=asked.after, kind=kind)
+    return asked.of(rows, ["object_id"], shown.thing)
+
+
+@router.get(
+    "/accounts/{account_id}/objects/{object_id}",
+    response_model=schemas.StripeObject,
+    responses=documented(401, 403, 404),
+)
+async def read_object(
+    services: Svc, _who: Reader, account_id: AccountPath, object_id: Annotated[str, Path(examples=["ic_1"])]
+) -> Response:
+    """One object, or a request (`req_...`): once Stripe has answered, `object_id` is what it made."""
+    async with reading(services) as conn:
+        row = await views.object_of(conn, account_id, object_id)
+        command = await views.command_for(conn, account_id, object_id) if object_id.startswith("req_") else None
+        waiting = None if row is not None else await views.request_event(conn, account_id, object_id)
+    if row is None and waiting is None:
+        raise NotFound(f"The account {account_id} has no object {object_id}.")
+    body: dict[str, Any] = shown.thing(row) if row is not None else _asked(waiting)
+    if command is not None:
+        body["command"] = shown.command(command)
+    return Json(body)
+
+
+def _asked(row: views.Row | None) -> dict[str, Any]:
+    assert row is not None
+    return {
+        "id": row["event_id"],
+        "kind": "request",
+        "state": "requested",
+        "action": row["type"].removesuffix(".requested"),
+        "object_id": None,
+        "error": views.parsed(row["error"]),
+        "observed_at": row["created"],
+        "version": 0,
+    }
+
+
+async def must_know(conn: Any, account_id: str) -> None:
+    """Raise NotFound for an account that is not there."""
+    if await views.account_state(conn, account_id) is None:
+        raise NotFound(f"There is no account {account_id}.")

@@ -1,0 +1,165 @@
+"""Events: what reached an account's log, what it did, where it came from; retry and ignore of parked ones."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import asyncpg
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, Field
+from starlette.responses import Response
+
+from app.errors import CardrailError, NotFound
+from app.ops import requests
+from app.store import views
+from app.web import schemas, shown
+from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
+from app.web.problems import documented
+
+router = APIRouter(tags=["events"])
+CHAIN_MAX = 20
+
+EventPath = Annotated[str, Path(description="The event.", examples=["evt_1"], max_length=255)]
+Wrong = documented(400, 401, 403, 404, 409, 422)
+
+
+@router.get("/events", response_model=schemas.Listed[schemas.Event], responses=documented(400, 401, 403, 422))
+async def list_events(
+    services: Svc,
+    _who: Reader,
+    asked: Annotated[Page, Depends(page(datetime, str, str))],
+    account: Annotated[str | None, Query(description="Only of this account.")] = None,
+    type: Annotated[str | None, Query(description="Only of this type.")] = None,  # noqa: A002 - the contract's name
+    status: Annotated[
+        Literal["pending", "applied", "ignored", "parked"] | None, Query(description="Only in this status.")
+    ] = None,
+    source: Annotated[
+        Literal["webhook", "response", "poll", "request", "timer"] | None, Query(description="Only from this source.")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Arrived at this time or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Arrived before this time.")] = None,
+) -> Response:
+    """Events, newest arrival first."""
+    async with reading(services) as conn:
+        rows = await views.events(
+            conn,
+            limit=asked.fetched,
+            after=asked.after,
+            account=account,
+            type=type,
+            status=status,
+            source=source,
+            since=since,
+            until=until,
+        )
+    return asked.of(rows, ["received_at", "event_id", "account_id"], shown.event)
+
+
+@router.get("/events/{event_id}", response_model=schemas.EventDetail, responses=documented(401, 403, 404))
+async def read_event(services: Svc, who: Reader, event_id: EventPath) -> Response:
+    """One event with payload, what was fetched for it, what it did, and the chain of causes."""
+    async with reading(services) as conn:
+        row = await views.event(conn, event_id)
+        if row is None:
+            raise NotFound(f"There is no event {event_id}.")
+        return Json(await detail(conn, row, private=who.may("operate")))
+
+
+async def detail(conn: asyncpg.Connection, row: views.Row, *, private: bool) -> dict[str, Any]:
+    """Everything about one event."""
+    account = row["account_id"]
+    lines = await views.journal_of_event(conn, account, row["event_id"])
+    caused = await views.caused_by_event(conn, account, row["event_id"])
+    return {
+        **shown.event(row),
+        "kind": row["kind"],
+        "payload": shown.payload(row, private=private),
+        "fetched": views.parsed(row["fetched"]),
+        "applied_at": row["applied_at"],
+        "journal": [shown.journal_line(line) for line in lines],
+        "chain": {"caused_by": await causes(conn, row), "caused": [shown.link(link) for link in caused]},
+    }
+
+
+async def causes(conn: asyncpg.Connection, row: views.Row) -> list[dict[str, Any]]:
+    """The causes of an event, nearest first, through commands and handed-on events."""
+    found: list[dict[str, Any]] = []
+    origin, _, handed = row["event_id"].partition(":")
+    cause = row["caused_by"] or (origin if handed else None)
+    while cause is not None and len(found) < CHAIN_MAX and cause not in {link["id"] for link in found}:
+        command = await views.command(conn, cause) if cause.startswith("cmd_") else None
+        event = None if command is not None else await views.event(conn, cause)
+        if command is not None:
+            found.append(
+                {
+                    "what": "command",
+                    "id": cause,
+                    "type": command["kind"],
+                    "status": command["status"],
+                    "account": command["account_id"],
+                }
+            )
+            cause = command["caused_by"]
+        elif event is not None:
+            found.append(
+                {
+                    "what": "event",
+                    "id": cause,
+                    "type": event["type"],
+                    "status": event["status"],
+                    "account": event["account_id"],
+                }
+            )
+            cause = event["caused_by"]
+        else:
+            break
+    return found
+
+
+class Replay(schemas.Reason):
+    """How to replay one event."""
+
+    mode: Literal["state", "resume", "force"] = Field(
+        description="`state`: fold again, no command leaves; `resume`: the next step may follow; `force`: also handled ones.",
+        examples=["resume"],
+    )
+    dry_run: bool = Field(True, strict=True, description="Only say what it would do.", examples=[True])
+
+
+@router.post(
+    "/events/{event_id}/replays",
+    status_code=202,
+    response_model=schemas.Accepted,
+    responses={**Wrong, **documented(501)},
+)
+async def replay_event(services: Svc, write: Writing, event_id: EventPath, body: Replay) -> Response:
+    """Replay one event. For now: a parked event is folded again (`resume`)."""
+    async with reading(services) as conn:
+        row = await views.event(conn, event_id)
+    if row is None:
+        raise NotFound(f"There is no event {event_id}.")
+    if row["status"] not in ("parked", "pending") or body.mode != "resume":
+        raise not_yet("Replaying an event that was applied")
+    if body.dry_run:
+        return Json({"id": event_id, "state": "planned", "href": f"/v1/events/{event_id}"}, 202)
+    return await write.do(lambda conn: requests.retry_event(conn, event_id), body, reason=body.reason)
+
+
+def not_yet(what: str) -> CardrailError:
+    """The honest answer of a route whose operation is not built yet."""
+    return CardrailError(f"{what} is not available yet.", code="not_available_yet", status=501)
+
+
+@router.post("/events/{event_id}/retries", status_code=202, response_model=schemas.Accepted, responses=Wrong)
+async def retry_event(write: Writing, event_id: EventPath, body: schemas.Reason) -> Response:
+    """Fold a parked event again."""
+    return await write.do(lambda conn: requests.retry_event(conn, event_id), body, reason=body.reason)
+
+
+@router.post("/events/{event_id}/ignores", status_code=202, response_model=schemas.Accepted, responses=Wrong)
+async def ignore_event(write: Writing, event_id: EventPath, body: schemas.Reason) -> Response:
+    """Close a parked event without effect."""
+    return await write.do(
+        lambda conn: requests.ignore_event(conn, event_id, by=write.principal.name, reason=body.reason),
+        body,
+        reason=body.reason,
+    )

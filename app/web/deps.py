@@ -1,0 +1,273 @@
+"""What handlers ask for: services, a read connection, who is calling, pages and idempotent writes.
+
+The rule: authentication happens here and nowhere else, and a write is one transaction that holds the idempotency row,
+the change and the audit row, so that all three stand or none does.
+"""
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+from fastapi import Depends, Header, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from app.errors import BadInput, Conflict, Forbidden, Unauthenticated
+from app.store import audit, idempotency, keys
+from app.wiring import Services
+
+KEY_TRUSTED_S = 0.5
+"""How long a key that was found valid is not looked up again: below the second within which a revocation must work."""
+KEYS_REMEMBERED_MAX = 10_000
+LIMIT_MAX = 200
+
+Row = Mapping[str, Any]
+
+
+class Json(Response):
+    """JSON with times in RFC 3339 UTC (``Z``)."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Svc = Annotated[Services, Depends(services_of)]
+
+
+@asynccontextmanager
+async def reading(services: Services) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the API's own pool, for reads."""
+    async with services.api_pool.acquire() as conn:
+        yield conn
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: an API key by its id and name, with its scope."""
+
+    id: str
+    name: str
+    scope: str
+
+    def may(self, scope: str) -> bool:
+        return keys.SCOPES.index(self.scope) >= keys.SCOPES.index(scope)
+
+
+class Doorkeeper:
+    """Knows who calls; remembers valid keys for a moment."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def who(self, services: Services, key: str) -> Principal | None:
+        admin = services.settings.admin_key
+        if admin is not None and hmac.compare_digest(admin.encode(), key.encode()):
+            return Principal("key_bootstrap", "bootstrap", "admin")
+        seal = keys.digest(key)
+        known = self._known.get(seal)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        self._known.pop(seal, None)
+        async with reading(services) as conn:
+            row = await keys.find(conn, key)
+            if row is None:
+                return None
+            await keys.touch(conn, row["id"])
+        if len(self._known) > KEYS_REMEMBERED_MAX:
+            self._known.clear()
+        principal = Principal(row["id"], row["name"], row["scope"])
+        self._known[seal] = (time.monotonic() + KEY_TRUSTED_S, principal)
+        return principal
+
+
+bearer = HTTPBearer(auto_error=False, description="An API key: `cardrail keys create --scope read --name me`.")
+
+
+async def principal_of(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Principal:
+    if given is None or not given.credentials:
+        raise Unauthenticated("An API key is needed: `Authorization: Bearer <key>`.")
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    found = await doorkeeper.who(services_of(request), given.credentials)
+    if found is None:
+        raise Unauthenticated("This API key is unknown, expired or revoked.", code="bad_key")
+    return found
+
+
+def scoped(scope: str) -> Callable[[Principal], Principal]:
+    """A dependency that lets pass only keys whose scope reaches to ``scope``."""
+
+    def check(principal: Annotated[Principal, Depends(principal_of)]) -> Principal:
+        if not principal.may(scope):
+            raise Forbidden(f"This needs a key with scope {scope}; this one has {principal.scope}.")
+        return principal
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(scoped("read"))]
+Operator = Annotated[Principal, Depends(scoped("operate"))]
+Admin = Annotated[Principal, Depends(scoped("admin"))]
+
+
+# Pages
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which page is asked for; ``after`` is the key of the last row of the page before."""
+
+    limit: int
+    after: Sequence[Any] | None
+
+    def of(self, rows: Sequence[Row], key: Sequence[str], shown: Callable[[Row], object]) -> Json:
+        """The answer, from one row more than is shown."""
+        kept = rows[: self.limit]
+        cursor = encode_cursor([kept[-1][k] for k in key]) if len(rows) > self.limit else None
+        return Json({"data": [shown(row) for row in kept], "next_cursor": cursor})
+
+    @property
+    def fetched(self) -> int:
+        return self.limit + 1
+
+
+def encode_cursor(key: Sequence[object]) -> str:
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in key]
+    return base64.urlsafe_b64encode(orjson.dumps(plain)).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, shape: Sequence[type]) -> list[Any]:
+    """The key in a cursor, checked to have the shape that the list has. ``datetime`` stands for an ISO time."""
+    try:
+        key = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        fits = isinstance(key, list) and len(key) == len(shape)
+        if fits and all(_fits(value, kind) for value, kind in zip(key, shape, strict=True)):
+            return list(key)
+    except ValueError:
+        pass
+    raise BadInput("The cursor is none of this list's.", code="bad_cursor")
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is datetime:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    return type(value) is kind
+
+
+def page(*shape: type) -> Callable[..., Page]:
+    """A dependency that reads ``limit`` and ``cursor`` of a list whose key has this shape."""
+
+    def read(
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows per page.")] = 50,
+        cursor: Annotated[
+            str | None, Query(max_length=1000, description="`next_cursor` of the page before; opaque.")
+        ] = None,
+    ) -> Page:
+        return Page(limit, None if cursor is None else decode_cursor(cursor, shape))
+
+    return read
+
+
+# Writes
+
+
+Work = Callable[[asyncpg.Connection], Awaitable[dict[str, Any]]]
+
+
+class Write:
+    """One write of one caller: idempotent when a key is sent, audited, and in one transaction."""
+
+    def __init__(
+        self,
+        request: Request,
+        principal: Operator,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                alias="Idempotency-Key",
+                min_length=1,
+                max_length=255,
+                description="Same key and same body: same answer. Same key, other body: 409.",
+            ),
+        ] = None,
+    ) -> None:
+        self.request = request
+        self.services = services_of(request)
+        self.principal = principal
+        self.key = idempotency_key
+
+    async def do(
+        self, work: Work, body: BaseModel | None = None, *, status: int = 202, reason: str | None = None
+    ) -> Json:
+        """Run ``work`` once and answer with what it returns."""
+        async with self.services.pool.acquire() as conn, conn.transaction():
+            if self.key is not None:
+                earlier = await self._earlier(conn, self._fingerprint(body))
+                if earlier is not None:
+                    return earlier
+            made = await work(conn)
+            target = self.request.url.path
+            action = f"{self.request.method} {getattr(self.request.scope.get('route'), 'name', target)}"
+            await audit.note(
+                conn,
+                who=self.principal.name,
+                action=action,
+                target=target,
+                reason=reason,
+                result={"id": made.get("id")},
+            )
+            if self.key is not None:
+                kept = orjson.dumps(made, default=str, option=orjson.OPT_UTC_Z)
+                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=kept)
+        self.services.wake()
+        self.services.wake_deliver()
+        return Json(made, status, {"Location": made["href"]} if "href" in made else None)
+
+    def _fingerprint(self, body: BaseModel | None) -> bytes:
+        sent = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) if body is not None else b""
+        return hashlib.sha256(f"{self.request.method} {self.request.url.path}\n".encode() + sent).digest()
+
+    async def _earlier(self, conn: asyncpg.Connection, fingerprint: bytes) -> Json | None:
+        """The answer given before under this key; None when this is the first time (the key is then claimed)."""
+        assert self.key is not None
+        if await idempotency.begin(conn, key_id=self.principal.id, key=self.key, fingerprint=fingerprint):
+            return None
+        row = await idempotency.kept(conn, key_id=self.principal.id, key=self.key)
+        if row is None or row["status"] is None:
+            raise Conflict("A request with this Idempotency-Key is under way.", code="idempotency_in_progress")
+        if bytes(row["fingerprint"]) != fingerprint:
+            raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
+        return Json(row["body"], row["status"], {"Idempotent-Replayed": "true"})
+
+
+class AdminWrite(Write):
+    """A write that only an admin's key may do."""
+
+    def __init__(
+        self,
+        request: Request,
+        principal: Admin,
+        idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+    ) -> None:
+        super().__init__(request, principal, idempotency_key)
+
+
+Writing = Annotated[Write, Depends(Write)]
+AdminWriting = Annotated[AdminWrite, Depends(AdminWrite)]

@@ -1,0 +1,69 @@
+"""The web application: Stripe's door, health, and the API under ``/v1``. Nothing is built at import."""
+
+from fastapi import APIRouter, FastAPI
+
+from app.web import health, problems
+from app.web.api import (
+    accounts,
+    actions,
+    authorizations,
+    commands,
+    controls,
+    enrollments,
+    events,
+    platform,
+    replays,
+    streams,
+)
+from app.web.deps import Doorkeeper
+from app.web.webhooks import WebhookDoor, webhook_routes
+from app.wiring import Services
+
+ROUTERS: tuple[APIRouter, ...] = (
+    enrollments.router,
+    accounts.router,
+    actions.router,
+    controls.router,
+    streams.router,
+    events.router,
+    commands.router,
+    authorizations.router,
+    replays.router,
+    platform.router,
+)
+
+DESCRIPTION = """Runs a stablecoin-backed card programme on Stripe: ask for accounts, wait for states, stream what
+happens. Errors are RFC 9457 problems with a stable `code`. Writes take `Idempotency-Key` and answer 202 with what to
+watch."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over running services; the caller opens and closes those."""
+    app = build()
+    app.state.services = services
+    app.state.doorkeeper = Doorkeeper()
+    app.router.routes.extend(webhook_routes(services.receiver, door_of(services)))
+    return app
+
+
+def build() -> FastAPI:
+    """The API without services: enough to describe it."""
+    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION, openapi_version="3.1.0")
+    problems.install(app)
+    app.router.routes.extend(health.ROUTES)
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
+    return app
+
+
+def door_of(services: Services) -> WebhookDoor:
+    """What Stripe's door checks with."""
+    settings = services.settings
+    return WebhookDoor(
+        secrets=settings.webhook_secrets,
+        authorization_secrets=settings.authorization_secrets,
+        platform_account=services.platform_account,
+        livemode=settings.livemode,
+        tolerance_s=settings.signature_tolerance_s,
+        body_max_bytes=settings.body_max_bytes,
+    )

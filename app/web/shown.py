@@ -1,0 +1,220 @@
+"""Rows of the store as the API, the CLI and the console show them. Pure: a row in, a dict of JSON values out."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from app.log import redact
+from app.machines.programme import Programme
+from app.ops.explain import explain_facts
+from app.store.views import parsed
+
+Row = Mapping[str, Any]
+
+
+def time_of(ms: object) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if isinstance(ms, int | float) and ms else None
+
+
+def money(value: object, currency: object) -> dict[str, object]:
+    return {"value": value, "currency": currency}
+
+
+def hold(value: object) -> dict[str, Any] | None:
+    held = parsed(value)
+    if not isinstance(held, dict):
+        return None
+    at = held.get("at")
+    return {"by": held.get("by"), "reason": held.get("reason"), "at": time_of(at) if not isinstance(at, str) else at}
+
+
+def last_error(row: Row) -> dict[str, Any] | None:
+    error = parsed(row["error"])
+    if not isinstance(error, dict):
+        return None
+    return {
+        "what": row["error_what"],
+        "id": row["error_id"],
+        "status": row["error_status"],
+        "code": error.get("code"),
+        "message": error.get("message"),
+        "at": row["error_at"],
+    }
+
+
+def explained(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+    """What the account waits for, what follows, in words, and what would help."""
+    error = None
+    if row["error_what"] == "command":
+        error = {
+            "kind": row["error_kind"],
+            "status": row["error_status"],
+            "error": parsed(row["error"]),
+            "command_id": row["error_id"],
+        }
+    plain = {**row, "facts": parsed(row["facts"]), "hold": parsed(row["hold"])}
+    return explain_facts(plain, error, now_ms, programme)
+
+
+def account_summary(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+    answer = explained(row, programme, now_ms)
+    cards = (parsed(row["facts"]) or {}).get("cards") or {}
+    return {
+        "id": row["account_id"],
+        "state": row["state"],
+        "since": row["since"],
+        "version": row["version"],
+        "programme": row["programme"] or programme.name,
+        "country": row["country"],
+        "enrolled": row["enrolled"],
+        "held": hold(row["hold"]),
+        "waiting_for": answer["waiting_for"],
+        "next_command": answer["next_command"],
+        "last_error": last_error(row),
+        "card_count": sum(1 for card in cards.values() if _status(card) != "canceled"),
+    }
+
+
+def account(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+    facts = parsed(row["facts"]) or {}
+    own = facts.get("financial_account")
+    holder = facts.get("cardholder")
+    return {
+        **account_summary(row, programme, now_ms),
+        "reference": facts.get("reference"),
+        "enrollment": facts.get("enrollment"),
+        "capabilities": {path: _status(c) for path, c in (facts.get("capabilities") or {}).items()},
+        "requirements": facts.get("requirements") or [],
+        "financial_account": {"id": own.get("id"), "status": own.get("status")} if own else None,
+        "balance": balance(facts.get("balance")),
+        "cards": {card_id: _status(card) for card_id, card in (facts.get("cards") or {}).items()},
+        "cardholder": holder.get("id") if isinstance(holder, dict) else None,
+        "first_spend": facts.get("first_spend"),
+        "explained": explained(row, programme, now_ms)["plain"],
+        "created": row["created_at"],
+    }
+
+
+def balance(value: object, currency: str = "usdc") -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    parts = {k: money((value.get(k) or {}).get(currency, 0), currency) for k in _BALANCE_PARTS}
+    return {**parts, "at": time_of(value.get("at"))}
+
+
+_BALANCE_PARTS = ("available", "inbound_pending", "outbound_pending")
+
+
+def _status(value: object) -> object:
+    return value.get("status") if isinstance(value, dict) else value
+
+
+def journal_line(row: Row) -> dict[str, Any]:
+    return {
+        "account": row["account_id"],
+        "seq": row["seq"],
+        "machine": row["machine"],
+        "object_id": row["object_id"],
+        "from": row["from_state"],
+        "to": row["to_state"],
+        "event_id": row["event_id"],
+        "at": row["at"],
+        "commands": parsed(row["commands"]),
+        "note": row["note"],
+    }
+
+
+def thing(row: Row) -> dict[str, Any]:
+    """An object: what Stripe's says, under what we say of it."""
+    return {
+        **(parsed(row["data"]) or {}),
+        "id": row["object_id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "observed_at": row["observed_at"],
+        "version": row["version"],
+    }
+
+
+def event(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["event_id"],
+        "account": row["account_id"],
+        "type": row["type"],
+        "source": row["source"],
+        "status": row["status"],
+        "created": row["created"],
+        "received_at": row["received_at"],
+        "deliveries": row["deliveries"],
+        "attempts": row["attempts"],
+        "error": parsed(row["error"]),
+    }
+
+
+def payload(row: Row, *, private: bool) -> object:
+    """The body as it came, as JSON where it is; personal data of requests only when ``private``."""
+    raw = bytes(row["payload"])
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return raw.decode(errors="replace")
+    return body if private or row["source"] == "webhook" else redact(body)
+
+
+def link(row: Row) -> dict[str, Any]:
+    return {k: row[k] for k in ("what", "id", "type", "status")} | {"account": row["account_id"]}
+
+
+def command(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["command_id"],
+        "account": row["account_id"],
+        "kind": row["kind"],
+        "intent": row["intent"],
+        "status": row["status"],
+        "attempts": row["attempts"],
+        "amount": None if row["amount"] is None else money(row["amount"], row["currency"]),
+        "object_id": row["object_id"],
+        "request_id": row["request_id"],
+        "error": parsed(row["error"]),
+        "caused_by": row["caused_by"],
+        "due_at": row["due_at"],
+        "created": row["created_at"],
+    }
+
+
+def decision(row: Row) -> dict[str, Any]:
+    return {
+        "authorization": row["authorization_id"],
+        "account": row["account_id"],
+        "card": row["card_id"],
+        "approved": row["approved"],
+        "reason": row["reason"],
+        "amount": money(row["amount"] if row["approved"] else row["requested"], row["currency"]),
+        "decided_at": row["decided_at"],
+        "took_us": row["took_us"],
+        "stripe_approved": row["stripe_approved"],
+        "stripe_reason": row["stripe_reason"],
+    }
+
+
+def enrollment(row: Row) -> dict[str, Any]:
+    data = parsed(row["data"]) or {}
+    reference = data.get("reference")
+    if row["payload"] is not None:
+        asked = orjson.loads(bytes(row["payload"]))["happenings"][0]["request"]
+        reference = asked.get("reference")
+    return {
+        "id": row["id"],
+        "reference": reference,
+        "state": row["state"],
+        "account": data.get("account"),
+        "error": data.get("error") or parsed(row["error"]),
+        "created": row["created"],
+    }
+
+
+def key(row: Row) -> dict[str, Any]:
+    return dict(row)
