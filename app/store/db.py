@@ -4,6 +4,7 @@ The rule it enforces: a pool never grows, and a released connection is handed on
 in this package may leave session state behind. JSON travels as bytes through orjson.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -47,11 +48,12 @@ async def open_pool(
 ) -> Pool:
     """Open a pool of exactly ``size`` connections that shows as ``name`` in pg_stat_activity.
 
-    ``settings`` are PostgreSQL settings of each session. Raises what asyncpg raises when no host answers.
+    asyncpg's own floor (``min_size``) is not used: it reconnects in the background of a dead database, and says so at
+    length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session. Raises what asyncpg raises when no host answers.
     """
     pool: Pool = await asyncpg.create_pool(
         plain_dsn(dsn),
-        min_size=size,
+        min_size=0,
         max_size=size,
         max_inactive_connection_lifetime=0,
         timeout=CONNECT_TIMEOUT_S,
@@ -60,6 +62,13 @@ async def open_pool(
         reset=_leave_as_it_is,
         server_settings=_settings(name, settings),
     )
+    try:
+        opened = await asyncio.gather(*(pool.acquire() for _ in range(size)))
+    except BaseException:
+        pool.terminate()
+        raise
+    for connection in opened:
+        await pool.release(connection)
     return pool
 
 

@@ -1,0 +1,310 @@
+"""Receive: an envelope and its bytes in, committed row out; concurrent deliveries share one insert and one fsync.
+
+The rule it enforces: `accept` returns only after the commit, and within ``deadline_s`` in any case. A lone delivery is
+flushed at once; what arrives while the flushers are busy shares the next flush. A row that the database refuses fails
+alone. Nothing here notifies inside the ingest transaction: that would make the commits wait for each other.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from app.errors import BadInput, Unavailable
+from app.log import get_logger
+from app.store import events, rejections
+from app.store.db import Connection, Pool
+from app.stripe.envelope import Envelope
+
+LOG = get_logger(__name__)
+
+# For `open_pool(settings=...)`: no statement here waits long for a lock, and the lookup by key is never a scan, also
+# when its plan was made while the table was small.
+SESSION = {"lock_timeout": "500ms", "enable_seqscan": "off"}
+BATCH_MAX = 256
+BATCH_BYTES_MAX = 8_388_608
+FLUSHERS_MAX = 2
+WAITING_MAX = 10_000
+DEADLINE_S = 1.8
+RETRY_AFTER_S = 2
+NOTIFY_EVERY_S = 0.05
+COUNT_LOCK_TIMEOUT_MS = 25
+COUNT_AGAIN_S = 0.5
+RECOUNT_MAX = 10_000
+REJECTIONS_WAITING_MAX = 200
+REJECTIONS_EVERY_S = 0.25
+
+# What the data itself is to blame for; all else is the database's trouble and may pass.
+_DATA_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    UnicodeEncodeError,
+)
+# The connection went away beneath us, or its server became a standby: a fresh one may work at once.
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
+    OSError,
+)
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """Stored; ``new`` is False for a repeat."""
+
+    new: bool
+
+
+class _Waiter(msgspec.Struct):
+    row: events.NewEvent
+    done: asyncio.Future[Accepted]
+    give_up_at: float
+
+
+class Receiver:
+    """Stores deliveries through ``pool`` (give it at least ``flushers_max`` + 1 connections of its own).
+
+    ``on_new`` is called after each commit that brought new events to apply. Limits are arguments; see the module.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        on_new: Callable[[], None] | None = None,
+        batch_max: int = BATCH_MAX,
+        flushers_max: int = FLUSHERS_MAX,
+        deadline_s: float = DEADLINE_S,
+        notify_every_s: float = NOTIFY_EVERY_S,
+        rejections_kept_max: int = 1000,
+    ) -> None:
+        self.on_new = on_new
+        self._pool = pool
+        self._batch_max = batch_max
+        self._flushers_max = flushers_max
+        self._deadline_s = deadline_s
+        self._waiting: deque[_Waiter] = deque()
+        self._flushers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recount: dict[events.Key, int] = {}
+        self._rejections: deque[rejections.Rejection] = deque(maxlen=REJECTIONS_WAITING_MAX)
+        self._kept_max = rejections_kept_max
+        self._notify = _Throttle(notify_every_s, self._send_notify)
+        self._keep = _Throttle(REJECTIONS_EVERY_S, self._keep_rejections)
+        self._count = _Throttle(COUNT_AGAIN_S, self._count_later)
+
+    async def accept(self, envelope: Envelope, body: bytes, *, status: str = "pending") -> Accepted:
+        """Store one event; returns after the commit.
+
+        Raises Unavailable within ``deadline_s`` when the database cannot store it, BadInput when it never will.
+        """
+        if len(self._waiting) >= WAITING_MAX:
+            raise _unavailable("too many deliveries wait")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Accepted] = loop.create_future()
+        self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
+        if self._flushers < self._flushers_max:
+            self._flushers += 1
+            self._start(self._flush_all())
+        return await done
+
+    def reject(self, code: str, detail: dict[str, object]) -> None:
+        """Remember a refused delivery; kept soon, in bounded memory: under a flood the newest ones remain."""
+        if self._kept_max > 0:
+            self._rejections.append(rejections.Rejection(code, detail))
+            self._keep.ask()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way: counts, rejections and notifications included. For shutdown and tests."""
+        throttles = (self._notify, self._keep, self._count)
+        while self._tasks or any(throttle.task for throttle in throttles):
+            tasks = [*self._tasks, *(throttle.task for throttle in throttles if throttle.task)]
+            await asyncio.wait(tasks)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _flush_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._flush(self._next_batch())
+        finally:
+            self._flushers -= 1
+
+    def _next_batch(self) -> list[_Waiter]:
+        waiting, size, batch = self._waiting, 0, list[_Waiter]()
+        while waiting and len(batch) < self._batch_max and size < BATCH_BYTES_MAX:
+            waiter = waiting.popleft()
+            size += len(waiter.row.payload)
+            batch.append(waiter)
+        return batch
+
+    async def _flush(self, batch: list[_Waiter]) -> None:
+        try:
+            async with asyncio.timeout_at(batch[0].give_up_at):
+                await self._store(batch)
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody may be left waiting
+            await self._pool.expire_connections()
+            LOG.warning("receive.unavailable", error=repr(error), deliveries=len(batch) + len(self._waiting))
+            self._fail([*batch, *self._waiting], error)
+            self._waiting.clear()
+
+    def _fail(self, waiters: Sequence[_Waiter], error: Exception) -> None:
+        for waiter in waiters:
+            if not waiter.done.done():
+                waiter.done.set_exception(_unavailable(type(error).__name__))
+
+    async def _store(self, batch: list[_Waiter]) -> None:
+        rows, again = _folded(batch)
+        try:
+            new = await self._insert(rows)
+        except _DATA_ERRORS:
+            await self._store_singly(batch)
+            return
+        repeats = {row.key: row.deliveries for row in rows if row.key not in new}
+        if repeats:
+            await self._count_now(repeats)
+        for waiter, first in zip(batch, again, strict=True):
+            if not waiter.done.done():
+                waiter.done.set_result(_NEW if first and waiter.row.key in new else _REPEAT)
+        if any(row.status == "pending" and row.key in new for row in rows):
+            self._wake()
+
+    async def _store_singly(self, batch: list[_Waiter]) -> None:
+        if len(batch) > 1:
+            for waiter in batch:
+                await self._store([waiter])
+            return
+        [waiter] = batch
+        if not waiter.done.done():
+            waiter.done.set_exception(BadInput("The event cannot be stored.", code="event_unstorable"))
+
+    async def _insert(self, rows: list[events.NewEvent]) -> set[events.Key]:
+        """One statement, one commit; once more on a fresh connection when the one we had turns out to be dead."""
+        try:
+            return await self._insert_once(rows)
+        except _LOST:
+            await self._pool.expire_connections()
+            return await self._insert_once(rows)
+
+    async def _insert_once(self, rows: list[events.NewEvent]) -> set[events.Key]:
+        async with _connection(self._pool) as connection:
+            return await events.insert_events(connection, rows)
+
+    def _wake(self) -> None:
+        if self.on_new is not None:
+            self.on_new()
+        self._notify.ask()
+
+    async def _count_now(self, again: dict[events.Key, int]) -> None:
+        """Count repeats; a row that a worker holds is counted later, so that nobody waits for the worker."""
+        try:
+            async with _connection(self._pool) as connection, connection.transaction():
+                await events.count_deliveries(connection, again, lock_timeout_ms=COUNT_LOCK_TIMEOUT_MS)
+        except Exception as error:  # noqa: BLE001  # the events are stored; a count must not take that back
+            LOG.debug("receive.count_postponed", error=repr(error))
+            for key, times in again.items():
+                if key in self._recount or len(self._recount) < RECOUNT_MAX:
+                    self._recount[key] = self._recount.get(key, 0) + times
+            self._count.ask()
+
+    async def _count_later(self) -> None:
+        again, self._recount = self._recount, {}
+        for key in sorted(again):
+            await self._count_now({key: again[key]})
+
+    async def _send_notify(self) -> None:
+        async with _connection(self._pool) as connection:
+            await events.notify(connection)
+
+    async def _keep_rejections(self) -> None:
+        rows = [*self._rejections]
+        self._rejections.clear()
+        async with _connection(self._pool) as connection:
+            await rejections.keep(connection, rows, kept_max=self._kept_max)
+
+
+_NEW = Accepted(new=True)
+_REPEAT = Accepted(new=False)
+
+
+class _Throttle:
+    """Runs ``work`` soon after it is asked for, at most once per ``every_s``; a failure is logged, not raised."""
+
+    def __init__(self, every_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._every_s = every_s
+        self._work = work
+        self._last = 0.0
+        self._wanted = False
+
+    def ask(self) -> None:
+        self._wanted = True
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._wanted:
+                await asyncio.sleep(max(0.0, self._last + self._every_s - time.monotonic()))
+                self._wanted, self._last = False, time.monotonic()
+                async with asyncio.timeout(DEADLINE_S):
+                    await self._work()
+        except Exception as error:  # noqa: BLE001  # none of these works is owed to anyone; polling is the net
+            LOG.warning("receive.background_failed", error=repr(error))
+        finally:
+            self.task = None
+
+
+@contextlib.asynccontextmanager
+async def _connection(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection that is thrown away when anything but the data or a lock made the statement fail."""
+    connection = await pool.acquire()
+    try:
+        yield connection
+    except (*_DATA_ERRORS, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        raise
+    except BaseException:
+        connection.terminate()
+        raise
+    finally:
+        await pool.release(connection)
+
+
+def _row(envelope: Envelope, body: bytes, status: str) -> events.NewEvent:
+    return events.NewEvent(
+        account_id=envelope.account_id,
+        event_id=envelope.event_id,
+        type=envelope.type,
+        kind=envelope.kind,
+        created=envelope.created,
+        payload=body,
+        status=status,
+        twin_id=envelope.twin_id,
+    )
+
+
+def _folded(batch: list[_Waiter]) -> tuple[list[events.NewEvent], list[bool]]:
+    """The distinct rows of a batch in key order, and for each waiter whether it was the first of its key."""
+    rows: dict[events.Key, events.NewEvent] = {}
+    first: list[bool] = []
+    for waiter in batch:
+        key = waiter.row.key
+        known = rows.get(key)
+        first.append(known is None)
+        rows[key] = waiter.row if known is None else msgspec.structs.replace(known, deliveries=known.deliveries + 1)
+    return [rows[key] for key in sorted(rows)], first
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable(f"The event could not be stored ({why}); send it again.", retry_after_s=RETRY_AFTER_S)

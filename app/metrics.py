@@ -1,0 +1,90 @@
+"""Prometheus metrics: every number the service counts about itself, declared once.
+
+The rule it enforces: label values are bounded. Event types come from outside, so only the first few hundred distinct
+ones get a label of their own; the rest counts as ``other``.
+"""
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+TYPE_LABELS_MAX = 400
+TYPE_LABEL_LENGTH_MAX = 120
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_ACK_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
+_LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
+
+_received = Counter("cardrail_events_received", "Deliveries at the door, by type and result", ["type", "result"])
+_ack = Histogram("cardrail_ack_seconds", "From the whole body read to the answer decided", buckets=_ACK_BUCKETS)
+_rejected = Counter("cardrail_rejections", "Deliveries refused at the door, by code", ["code"])
+_backlog = Gauge("cardrail_backlog_age_seconds", "Age of the oldest event that is due and not applied")
+_pending = Gauge("cardrail_backlog_events", "Events that are due and not applied")
+_lag = Histogram("cardrail_apply_lag_seconds", "From received to applied", buckets=_LAG_BUCKETS)
+_commands = Counter("cardrail_commands", "Calls to Stripe, by kind and outcome", ["kind", "outcome"])
+_parked = Counter("cardrail_parked", "Things parked for a human, by what and why", ["what", "code"])
+_parked_now = Gauge("cardrail_parked_now", "Things that wait for a human", ["what"])
+
+_types: set[str] = set()
+_received_by: dict[tuple[str, str], Counter] = {}
+
+
+def received(event_type: str, result: str) -> None:
+    """Count one delivery; ``result`` is new, duplicate, ignored, decided, refused or unavailable."""
+    try:
+        _received_by[event_type, result].inc()
+    except KeyError:
+        label = _type_label(event_type)
+        child = _received.labels(label, result)
+        if label == event_type:
+            _received_by[event_type, result] = child
+        child.inc()
+
+
+def _type_label(event_type: str) -> str:
+    if event_type in _types:
+        return event_type
+    if len(_types) >= TYPE_LABELS_MAX or len(event_type) > TYPE_LABEL_LENGTH_MAX:
+        return "other"
+    _types.add(event_type)
+    return event_type
+
+
+def ack(took_s: float) -> None:
+    """Observe how long one stored delivery took, in seconds."""
+    _ack.observe(took_s)
+
+
+def rejected(code: str) -> None:
+    """Count one delivery refused at the door; codes are ours and few."""
+    _rejected.labels(code).inc()
+
+
+def backlog(oldest_s: float, events: int) -> None:
+    """Set the age of the oldest due event in seconds (0 without any) and how many there are."""
+    _backlog.set(oldest_s)
+    _pending.set(events)
+
+
+def apply_lag(lag_s: float) -> None:
+    """Observe the time from received to applied of one event, in seconds."""
+    _lag.observe(lag_s)
+
+
+def command(kind: str, outcome: str) -> None:
+    """Count one call to Stripe; ``outcome`` is settled, tryagain, rejected, unknown or parked."""
+    _commands.labels(kind, outcome).inc()
+
+
+def parked(what: str, code: str) -> None:
+    """Count one thing being parked; ``what`` is event or command."""
+    _parked.labels(what, code).inc()
+
+
+def parked_now(what: str, count: int) -> None:
+    """Set how many things of one sort wait for a human now."""
+    _parked_now.labels(what).set(count)
+
+
+def render() -> bytes:
+    """All metrics in Prometheus' text form."""
+    return generate_latest(REGISTRY)

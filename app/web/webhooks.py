@@ -1,0 +1,188 @@
+"""Stripe's door: raw bytes, signature, envelope, stored, 200. It never interprets an event.
+
+The rule it enforces: 2xx only after the commit; every refusal has a stable code and leaves a trace that says why; a
+body is never read beyond its limit. Plain ASGI under Starlette routes, since a web framework's own machinery costs
+more than all of this.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app import metrics
+from app.errors import BadInput, Unavailable
+from app.flow.receive import Receiver
+from app.log import get_logger
+from app.stripe import envelope as envelopes
+from app.stripe import signature
+from app.stripe.envelope import Envelope
+from app.web import problems
+
+LOG = get_logger(__name__)
+
+PATH = "/webhooks/stripe"
+AUTHORIZATIONS_PATH = "/webhooks/stripe/authorizations"
+AUTHORIZATION_REQUEST = "issuing_authorization.request"
+BODY_MAX_BYTES = 1_048_576
+DIAGNOSES_PER_S = 10
+
+_BODY = b'{"received": true}'
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))],
+}
+_END = {"type": "http.response.body", "body": _BODY}
+
+Authorize = Callable[[Envelope, bytes], Awaitable[Response]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDoor:
+    """What the door needs to know. ``clock`` gives unix seconds; secrets are strings as Stripe shows them.
+
+    ``authorize`` answers `issuing_authorization.request`; without it such events are stored like any other.
+    """
+
+    secrets: Sequence[str]
+    platform_account: str
+    livemode: bool
+    authorization_secrets: Sequence[str] = ()
+    tolerance_s: int = 300
+    body_max_bytes: int = BODY_MAX_BYTES
+    clock: Callable[[], float] = field(default=time.time)
+    authorize: Authorize | None = None
+
+
+def webhook_routes(receiver: Receiver, door: WebhookDoor) -> list[Route]:
+    """The two routes that Stripe posts to."""
+    return [
+        Route(path, endpoint, methods=["POST"], include_in_schema=False)
+        for path, endpoint in webhook_endpoints(receiver, door).items()
+    ]
+
+
+def webhook_endpoints(receiver: Receiver, door: WebhookDoor) -> dict[str, "Endpoint"]:
+    """The same two as bare ASGI applications by path, for a server that dispatches before its framework."""
+    return {
+        PATH: Endpoint(receiver, door, door.secrets),
+        AUTHORIZATIONS_PATH: Endpoint(receiver, door, door.authorization_secrets or door.secrets),
+    }
+
+
+class _TooLarge(Exception):
+    """The body is longer than allowed."""
+
+
+class _Gone(Exception):
+    """The sender hung up before the body was whole."""
+
+
+class Endpoint:
+    """One ASGI application per path: the paths differ in their secrets only."""
+
+    def __init__(self, receiver: Receiver, door: WebhookDoor, secrets: Sequence[str]) -> None:
+        self._receiver = receiver
+        self._door = door
+        self._secrets = tuple(secret.encode() for secret in secrets)
+        self._diagnosed = (0, 0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await _read(scope, receive, self._door.body_max_bytes)
+        except _Gone:
+            return
+        except _TooLarge:
+            answer = self._refuse("body_too_large", f"The body is over {self._door.body_max_bytes} bytes.", status=413)
+            answer.headers["Connection"] = "close"
+        else:
+            begun = time.perf_counter()
+            found = await self._answer(_header(scope, b"stripe-signature"), body)
+            if found is None:
+                metrics.ack(time.perf_counter() - begun)
+                await send(_START)
+                await send(_END)
+                return
+            answer = found
+        await answer(scope, receive, send)
+
+    async def _answer(self, header: bytes | None, body: bytes) -> Response | None:
+        """None is the plain 200."""
+        door = self._door
+        now = door.clock()
+        checked = signature.verify(
+            header, body, self._secrets, now, door.tolerance_s, diagnose=self._may_diagnose(int(now))
+        )
+        if isinstance(checked, signature.Refused):
+            return self._refuse(checked.code, checked.message, {**checked.detail, "bytes": len(body)})
+        event = envelopes.read(body, door.platform_account)
+        if isinstance(event, envelopes.Refused):
+            return self._refuse(event.code, event.message, {"bytes": len(body)})
+        ours = event.livemode is None or event.livemode == door.livemode
+        if ours and door.authorize is not None and event.type == AUTHORIZATION_REQUEST:
+            metrics.received(event.type, "decided")
+            return await door.authorize(event, body)
+        return await self._store(event, body, "pending" if ours else "ignored")
+
+    async def _store(self, event: Envelope, body: bytes, status: str) -> Response | None:
+        try:
+            accepted = await self._receiver.accept(event, body, status=status)
+        except Unavailable as error:
+            metrics.received(event.type, "unavailable")
+            return problems.of_error(error)
+        except BadInput as error:
+            return self._refuse(error.code, error.message, {"event": event.event_id})
+        result = "duplicate" if not accepted.new else "new" if status == "pending" else status
+        metrics.received(event.type, result)
+        return None
+
+    def _may_diagnose(self, second: int) -> bool:
+        """Whether the costly look at a mismatch is allowed: a flood of forgeries gets the cheap answer."""
+        since, used = self._diagnosed
+        return since != second or used < DIAGNOSES_PER_S
+
+    def _refuse(
+        self, code: str, message: str, detail: dict[str, object] | None = None, *, status: int = 400
+    ) -> Response:
+        second = int(self._door.clock())
+        since, used = self._diagnosed
+        self._diagnosed = (second, used + 1 if since == second else 1)
+        metrics.rejected(code)
+        self._receiver.reject(code, {"message": message, **(detail or {})})
+        return problems.answer(status, code, message)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return None
+
+
+async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+    announced = _header(scope, b"content-length")
+    if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+        raise _TooLarge
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        whole: bytes = message.get("body", b"")
+        if len(whole) > limit:
+            raise _TooLarge
+        return whole
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] != "http.request":
+            raise _Gone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _TooLarge
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()

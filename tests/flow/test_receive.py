@@ -1,0 +1,175 @@
+"""Receive: stored once however often it comes, together when many come, and never in the dark when the database dies."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.errors import BadInput, Unavailable
+from app.flow.receive import Receiver
+from app.store import db, embedded, schema
+from app.stripe.envelope import Envelope
+
+PAYLOAD = b'{"id": "evt"}'
+
+
+def event(event_id: str, account: str = "acct_1") -> Envelope:
+    return Envelope(
+        account_id=account,
+        event_id=event_id,
+        type="issuing_card.created",
+        kind="snapshot",
+        created=datetime(2026, 11, 24, tzinfo=UTC),
+        livemode=False,
+    )
+
+
+@pytest.fixture
+async def receiver(pool: db.Pool) -> AsyncIterator[Receiver]:
+    made = Receiver(pool)
+    yield made
+    await made.settle()
+
+
+async def test_a_new_event_is_committed_before_the_answer(receiver: Receiver, dsn: str) -> None:
+    assert (await receiver.accept(event("evt_1"), PAYLOAD)).new
+    other = await db.connect(dsn)
+    row = await other.fetchrow("SELECT * FROM events")
+    await other.close()
+    assert row is not None
+    assert (row["account_id"], row["event_id"], row["status"], row["payload"]) == (
+        "acct_1",
+        "evt_1",
+        "pending",
+        PAYLOAD,
+    )
+
+
+async def test_fifty_at_once_are_one_event(receiver: Receiver, pool: db.Pool) -> None:
+    answers = await asyncio.gather(*(receiver.accept(event("evt_1"), PAYLOAD) for _ in range(50)))
+    assert [answer.new for answer in answers].count(True) == 1
+    await receiver.settle()
+    assert await pool.fetchval("SELECT array_agg(deliveries) FROM events") == [50]
+
+
+async def test_concurrent_deliveries_share_transactions(receiver: Receiver, pool: db.Pool) -> None:
+    await asyncio.gather(*(receiver.accept(event(f"evt_{n}"), PAYLOAD) for n in range(200)))
+    assert await pool.fetchval("SELECT count(*) FROM events") == 200
+    assert await pool.fetchval("SELECT count(DISTINCT received_at) FROM events") < 20
+
+
+async def test_a_bad_row_fails_alone(receiver: Receiver, pool: db.Pool) -> None:
+    wanted = [event("evt_1"), event("evt_\0"), event("evt_2"), event("evt_\0"), event("evt_3")]
+    answers = await asyncio.gather(*(receiver.accept(one, PAYLOAD) for one in wanted), return_exceptions=True)
+    assert [isinstance(answer, BadInput) for answer in answers] == [False, True, False, True, False]
+    assert await pool.fetchval("SELECT count(*) FROM events") == 3
+
+
+async def test_a_row_that_a_worker_holds_delays_nobody_and_is_counted_later(
+    receiver: Receiver, pool: db.Pool, dsn: str
+) -> None:
+    await receiver.accept(event("evt_1"), PAYLOAD)
+    worker = await db.connect(dsn)
+    held = worker.transaction()
+    await held.start()
+    await worker.execute("UPDATE events SET status = 'applied'")
+    begun = time.monotonic()
+    assert not (await receiver.accept(event("evt_1"), PAYLOAD)).new
+    assert time.monotonic() - begun < 1
+    await held.commit()
+    await worker.close()
+    await receiver.settle()
+    assert await pool.fetchval("SELECT deliveries FROM events") == 2
+
+
+async def test_new_events_ring_the_bell_and_notify_other_processes(pool: db.Pool, dsn: str) -> None:
+    rung = asyncio.Event()
+    notified = asyncio.Event()
+    listener = await db.connect(dsn)
+    await listener.add_listener("cardrail_events", lambda *_: notified.set())
+    receiver = Receiver(pool, on_new=rung.set)
+    await receiver.accept(event("evt_1"), PAYLOAD)
+    assert rung.is_set()
+    await asyncio.wait_for(notified.wait(), 5)
+    rung.clear()
+    await receiver.accept(event("evt_1"), PAYLOAD)
+    assert not rung.is_set()
+    await receiver.settle()
+    await listener.close()
+
+
+async def test_rejections_are_a_ring(pool: db.Pool) -> None:
+    receiver = Receiver(pool, rejections_kept_max=5)
+    for n in range(40):
+        receiver.reject("signature_mismatch", {"n": n})
+    await receiver.settle()
+    rows = await pool.fetch("SELECT code, detail FROM rejections ORDER BY id")
+    assert [row["detail"]["n"] for row in rows] == [35, 36, 37, 38, 39]
+
+
+@pytest.fixture
+async def own_server(tmp_path: Path) -> AsyncIterator[embedded.Embedded]:
+    server = embedded.start(tmp_path, durable=False)
+    await schema.migrate(server.dsn())
+    yield server
+    embedded.stop(server, mode="immediate")
+
+
+async def _refused_within_s(receiver: Receiver, event_id: str) -> float:
+    begun = time.monotonic()
+    with pytest.raises(Unavailable):
+        await receiver.accept(event(event_id), PAYLOAD)
+    return time.monotonic() - begun
+
+
+async def test_a_stopped_database_is_said_in_time_and_recovered_from(own_server: embedded.Embedded) -> None:
+    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest")
+    receiver = Receiver(pool)
+    assert (await receiver.accept(event("evt_1"), PAYLOAD)).new
+    embedded.stop(own_server, mode="immediate")
+    waits = await asyncio.gather(*(_refused_within_s(receiver, f"evt_down_{n}") for n in range(20)))
+    assert max(waits) < 2
+    again = embedded.start(own_server.data.parent, durable=False)
+    assert (await receiver.accept(event("evt_2"), PAYLOAD)).new
+    assert not (await receiver.accept(event("evt_1"), PAYLOAD)).new
+    await receiver.settle()
+    pool.terminate()
+    embedded.stop(again, mode="immediate")
+
+
+async def test_a_restart_between_two_deliveries_is_not_noticed(own_server: embedded.Embedded) -> None:
+    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest")
+    receiver = Receiver(pool)
+    await asyncio.gather(*(receiver.accept(event(f"evt_a{n}"), PAYLOAD) for n in range(20)))
+    await receiver.settle()
+    embedded.stop(own_server, mode="immediate")
+    again = embedded.start(own_server.data.parent, durable=False)
+    answers = await asyncio.gather(*(receiver.accept(event(f"evt_b{n}"), PAYLOAD) for n in range(20)))
+    assert all(answer.new for answer in answers)
+    await receiver.settle()
+    pool.terminate()
+    embedded.stop(again, mode="immediate")
+
+
+async def test_a_hanging_database_is_said_in_time_and_recovered_from(pool: db.Pool, dsn: str) -> None:
+    ingest = await db.open_pool(dsn, size=2, name="ingest")
+    receiver = Receiver(ingest)
+    await receiver.accept(event("evt_1"), PAYLOAD)
+    await receiver.settle()
+    hung = await pool.fetchval("SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = 'ingest'")
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        waits = await asyncio.gather(*(_refused_within_s(receiver, f"evt_{n}") for n in range(20)))
+        assert max(waits) < 2
+        assert (await receiver.accept(event("evt_after"), PAYLOAD)).new
+    finally:
+        for pid in hung:
+            os.kill(pid, signal.SIGCONT)
+    await receiver.settle()
+    ingest.terminate()
