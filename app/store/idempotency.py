@@ -28,11 +28,12 @@ async def kept(conn: asyncpg.Connection, *, key_id: str, key: str) -> Row | None
     return row
 
 
-async def finish(conn: asyncpg.Connection, *, key_id: str, key: str, status: int, body: bytes) -> None:
+async def finish(conn: asyncpg.Connection, *, key_id: str, key: str, status: int, body: str) -> None:
+    """Keep the answer. ``body`` is kept as one JSON string, so that it is given again to the letter."""
     await conn.execute(
-        "UPDATE idempotency SET status = $3, body = $4::text::jsonb WHERE key_id = $1 AND key = $2",
+        "UPDATE idempotency SET status = $3, body = to_jsonb($4::text) WHERE key_id = $1 AND key = $2",
         key_id,
         key,
         status,
-        body.decode(),
+        body,
     )

@@ -215,7 +215,7 @@ class Write:
 
     async def do(
         self, work: Work, body: BaseModel | None = None, *, status: int = 202, reason: str | None = None
-    ) -> Json:
+    ) -> Response:
         """Run ``work`` once and answer with what it returns."""
         async with self.services.pool.acquire() as conn, conn.transaction():
             if self.key is not None:
@@ -233,18 +233,19 @@ class Write:
                 reason=reason,
                 result={"id": made.get("id")},
             )
+            answer = Json(made, status, {"Location": made["href"]} if "href" in made else None)
             if self.key is not None:
-                kept = orjson.dumps(made, default=str, option=orjson.OPT_UTC_Z)
-                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=kept)
+                text = bytes(answer.body).decode()
+                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=text)
         self.services.wake()
         self.services.wake_deliver()
-        return Json(made, status, {"Location": made["href"]} if "href" in made else None)
+        return answer
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:
         sent = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) if body is not None else b""
         return hashlib.sha256(f"{self.request.method} {self.request.url.path}\n".encode() + sent).digest()
 
-    async def _earlier(self, conn: asyncpg.Connection, fingerprint: bytes) -> Json | None:
+    async def _earlier(self, conn: asyncpg.Connection, fingerprint: bytes) -> Response | None:
         """The answer given before under this key; None when this is the first time (the key is then claimed)."""
         assert self.key is not None
         if await idempotency.begin(conn, key_id=self.principal.id, key=self.key, fingerprint=fingerprint):
@@ -254,7 +255,7 @@ class Write:
             raise Conflict("A request with this Idempotency-Key is under way.", code="idempotency_in_progress")
         if bytes(row["fingerprint"]) != fingerprint:
             raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
-        return Json(row["body"], row["status"], {"Idempotent-Replayed": "true"})
+        return Response(row["body"], row["status"], {"Idempotent-Replayed": "true"}, Json.media_type)
 
 
 class AdminWrite(Write):

@@ -48,7 +48,7 @@ def create_app(services: Services) -> FastAPI:
 
 def build() -> FastAPI:
     """The API without services: enough to describe it."""
-    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION, openapi_version="3.1.0")
+    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION)
     problems.install(app)
     app.router.routes.extend(health.ROUTES)
     for router in ROUTERS:
