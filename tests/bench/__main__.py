@@ -1,0 +1,211 @@
+"""Run the benches: `python -m tests.bench [--only accept|latency|lone|growth ...] [--rounds 3] [--full]`.
+
+Systems take turns within each round, so that a noisy machine is noisy for all; the medians' ratios are held against the
+limits of the issue, and the exit code is 1 when one is missed. `--full` adds what takes minutes: a table of a million events.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.store import db, embedded, schema
+from tests.bench.deliveries import Kind, template
+
+PATH = "/webhooks/stripe"
+CONNECTIONS = 64
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Report:
+    """The lines of the verdict: what, measured, limit, held."""
+
+    lines: list[tuple[str, float, str, bool]] = field(default_factory=list)
+
+    def at_least(self, what: str, measured: float, limit: float) -> None:
+        self._add(what, measured, f">= {limit:g}", held=measured >= limit)
+
+    def at_most(self, what: str, measured: float, limit: float) -> None:
+        self._add(what, measured, f"<= {limit:g}", held=measured <= limit)
+
+    def _add(self, what: str, measured: float, limit: str, *, held: bool) -> None:
+        self.lines.append((what, measured, limit, held))
+        print(f"  {'ok  ' if held else 'MISS'} {what}: {measured:.2f} ({limit})", flush=True)
+
+
+@contextlib.contextmanager
+def server(name: str, dsn: str) -> Iterator[tuple[int, int]]:
+    """One system in a process of its own; yields its port and process id."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = [sys.executable, "-m", "tests.bench.systems", name, str(port), dsn]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        _wait_for(port, process)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit("a system did not start")
+
+
+def load(
+    port: int, kind: Kind, count: int, *, connections: int = CONNECTIONS, rate: float | None = None
+) -> dict[str, Any]:
+    """Send ``count`` fresh deliveries; every answer must be a 200."""
+    command = [sys.executable, "-m", "tests.bench.load", str(port), kind, str(count), str(connections)]
+    command += [uuid.uuid4().hex[:10], PATH, *([str(rate)] if rate else [])]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["bad"]:
+        raise SystemExit(f"{result['bad']} answers were not 200: {result['example']}")
+    return result
+
+
+def sql(dsn: str, *statements: str) -> Any:
+    async def run() -> Any:
+        connection = await db.connect(dsn)
+        found = [await connection.fetchval(statement) for statement in statements]
+        await connection.close()
+        return found[-1]
+
+    return asyncio.run(run())
+
+
+def accept(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """Closed loop, 64 connections: deliveries stored per second."""
+    counts = {"baseline": 1500, "bare": 25_000, "cardrail": 15_000}
+    kinds: tuple[Kind, ...] = ("snapshot", "thin")
+    rates: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in counts for kind in kinds}
+    for _ in range(rounds):
+        for kind in kinds:
+            for name, count in counts.items():
+                with server(name, dsn) as (port, _pid):
+                    load(port, kind, max(300, count // 20))
+                    rates[name, kind].append(load(port, kind, count)["rate"])
+                sql(dsn, "TRUNCATE events", "DROP TABLE IF EXISTS bench_events", "CHECKPOINT")
+    for kind, share in (("snapshot", 0.3), ("thin", 0.5)):
+        median = {name: statistics.median(rates[name, kind]) for name in counts}
+        print(f"accept, {kind}: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in median.items()))
+        report.at_least(f"accept {kind}, times the baseline", median["cardrail"] / median["baseline"], 10)
+        report.at_least(f"accept {kind}, share of the bare HMAC", median["cardrail"] / median["bare"], share)
+
+
+def latency(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """Open loop at 300/s, a third of what the baseline can do: latency from when a request was due."""
+    found: dict[str, list[float]] = {"baseline": [], "cardrail": []}
+    for _ in range(rounds):
+        for name, p99 in found.items():
+            with server(name, dsn) as (port, _pid):
+                load(port, "snapshot", 300)
+                p99.append(load(port, "snapshot", 900, rate=300)["p99_ms"])
+    median = {name: statistics.median(p99) for name, p99 in found.items()}
+    print("open loop 300/s, p99: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in median.items()))
+    report.at_most("open loop p99, share of the baseline", median["cardrail"] / median["baseline"], 1)
+
+
+def lone(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """One request at a time against one bare INSERT + commit on the same database."""
+    ours, bare = [], []
+    for _ in range(rounds):
+        with server("cardrail", dsn) as (port, _pid):
+            load(port, "snapshot", 200, connections=1)
+            ours.append(load(port, "snapshot", 1000, connections=1)["p50_ms"])
+        bare.append(asyncio.run(_bare_inserts(dsn, 1000)))
+    print(f"lone request: ack p50 {statistics.median(ours):.3f} ms, INSERT + commit {statistics.median(bare):.3f} ms")
+    report.at_most("lone request, times a bare INSERT + commit", statistics.median(ours) / statistics.median(bare), 2)
+
+
+async def _bare_inserts(dsn: str, count: int) -> float:
+    connection = await db.connect(dsn)
+    insert = await connection.prepare(
+        "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status)"
+        " VALUES ('acct_bare', $1, 'webhook', 'x', 'snapshot', now(), $2, 'pending')"
+    )
+    body, took = template("snapshot"), []
+    for _ in range(count):
+        begun = time.perf_counter()
+        await insert.fetch(uuid.uuid4().hex, body)
+        took.append(time.perf_counter() - begun)
+    await connection.close()
+    return statistics.median(took) * 1000
+
+
+def growth(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """A table of 10 k against one of 1 M events (100 k without --full), all through the door: cost and memory."""
+    target, chunk = (1_000_000, 50_000) if full else (100_000, 10_000)
+    with server("cardrail", dsn) as (port, pid):
+        load(port, "thin", 10_000)
+        small = [load(port, "thin", 5_000)["rate"] for _ in range(rounds)]
+        first = _rss_mb(pid)
+        while sql(dsn, "SELECT count(*) FROM events") < target:
+            load(port, "thin", chunk)
+        large = [load(port, "thin", 5_000)["rate"] for _ in range(rounds)]
+        last = _rss_mb(pid)
+    print(f"growth to {target:,}: {max(small):,.0f}/s -> {max(large):,.0f}/s, server {first:.0f} MB -> {last:.0f} MB")
+    report.at_most("cost per event, large table against small", max(small) / max(large), 1.2)
+    report.at_most("server memory, after against before", last / first, 1.1)
+    sql(dsn, "TRUNCATE events")
+
+
+def _rss_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
+    "accept": accept,
+    "latency": latency,
+    "lone": lone,
+    "growth": growth,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", choices=BENCHES, action="append")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--full", action="store_true")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cardrail-bench-"))
+    report = Report()
+    postgres = embedded.start(folder)
+    try:
+        asyncio.run(schema.migrate(postgres.dsn()))
+        for name in options.only or BENCHES:
+            BENCHES[name](postgres.dsn(), report, options.rounds, options.full)
+    finally:
+        embedded.stop(postgres)
+        shutil.rmtree(folder, ignore_errors=True)
+    missed = [what for what, _, _, held in report.lines if not held]
+    print(
+        f"{len(report.lines) - len(missed)} of {len(report.lines)} limits held"
+        + "".join(f"\nmissed: {m}" for m in missed)
+    )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

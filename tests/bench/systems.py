@@ -1,0 +1,128 @@
+"""The systems compared, each one uvicorn process: `python -m tests.bench.systems NAME PORT DSN`.
+
+`baseline` is what one writes by hand (FastAPI, construct_event, an AsyncSession per request); `bare` only checks the
+HMAC and stores nothing; `cardrail` is our door in the application as it is served.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+import stripe
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.flow import receive
+from app.store import db
+from app.web.webhooks import WebhookDoor, webhook_routes
+from tests.bench.deliveries import PLATFORM, SECRET
+
+PATH = "/webhooks/stripe"
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class WebhookEvent(_Base):
+    __tablename__ = "bench_events"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str | None]
+    type: Mapped[str]
+    payload: Mapped[dict[str, Any]] = mapped_column(sa.JSON)
+    received_at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True))
+
+
+def baseline(dsn: str) -> ASGIApp:
+    """The hand-written endpoint."""
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+    session_of = async_sessionmaker(engine, expire_on_commit=False)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with engine.begin() as connection:
+            await connection.run_sync(_Base.metadata.create_all)
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+    client = stripe.StripeClient("sk_test_x")
+
+    @app.post(PATH)
+    async def webhook(request: Request) -> dict[str, bool]:
+        payload = await request.body()
+        signature = request.headers.get("stripe-signature", "")
+        try:
+            if b'"v2.core.event"' in payload:
+                notification = client.parse_event_notification(payload, signature, SECRET)
+                event_id, type_, account = notification.id, notification.type, str(notification.context)
+            else:
+                event = stripe.Webhook.construct_event(payload, signature, SECRET)
+                event_id, type_, account = event.id, event.type, event.account or ""
+        except (ValueError, stripe.SignatureVerificationError) as error:
+            raise HTTPException(400, "bad webhook") from error
+        row = WebhookEvent(
+            id=event_id, account=account, type=type_, payload=json.loads(payload), received_at=datetime.now(UTC)
+        )
+        async with session_of() as session:
+            session.add(row)
+            await session.commit()
+        return {"received": True}
+
+    return app
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Only the HMAC."""
+    if scope["type"] != "http":
+        return
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    header = dict(scope["headers"])[b"stripe-signature"].decode()
+    given = dict(part.split("=", 1) for part in header.split(","))
+    expected = hmac.new(SECRET.encode(), given["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    status = 200 if hmac.compare_digest(expected, given["v1"]) else 400
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def cardrail(dsn: str) -> ASGIApp:
+    """Our door behind a plain Starlette application."""
+    routes: list[BaseRoute] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION)
+        receiver = receive.Receiver(pool)
+        door = WebhookDoor(secrets=["whsec_other", SECRET], platform_account=PLATFORM, livemode=False)
+        app.router.routes.extend(webhook_routes(receiver, door))
+        yield
+        await receiver.settle()
+        await pool.close()
+
+    app = Starlette(routes=routes, lifespan=lifespan)
+    return app
+
+
+if __name__ == "__main__":
+    name, port, dsn_ = sys.argv[1:]
+    app_ = {"baseline": lambda: baseline(dsn_), "bare": lambda: bare, "cardrail": lambda: cardrail(dsn_)}[name]()
+    lifespan_ = "off" if name == "bare" else "on"
+    uvicorn.run(
+        app_, port=int(port), loop="uvloop", http="httptools", log_level="warning", access_log=False, lifespan=lifespan_
+    )
