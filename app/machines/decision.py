@@ -16,8 +16,11 @@ from app.machines.programme import HARD_CAP, Authorization
 INTERVALS = ("daily", "weekly", "monthly", "yearly", "all_time")
 CASH = frozenset({"automated_cash_disburse", "manual_cash_disburse"})
 IN_PERSON = frozenset({"chip", "contactless", "swipe"})
+TEXT_MAX = 255
+AMOUNT_MAX = 10**15
 NO_TIME = "no_decision_in_time"
 """Reason of the default: nobody could decide before the deadline, or the database is gone."""
+UNREADABLE = "request_unreadable"
 
 REASONS = (
     "account_unknown",
@@ -46,6 +49,7 @@ REASONS = (
     "velocity_amount",
     "insufficient_balance",
     NO_TIME,
+    UNREADABLE,
 )
 """Every reason of a decline, in the order in which guards ask. Stable: shown, kept and branched on."""
 
@@ -104,6 +108,9 @@ def request_of(raw: Json) -> Request:
     shown: Json = card if isinstance(card, dict) else {"id": card}
     merchant, checks, hold = _part(raw, "merchant_data"), _part(raw, "verification_data"), _part(pending, "hold_amount")
     amount = _int(pending.get("amount"))
+    texts = [raw["id"], shown.get("id"), merchant.get("category"), merchant.get("country"), pending.get("currency")]
+    if any("\0" in str(text) or len(str(text)) > TEXT_MAX for text in texts):
+        raise ValueError("a text that cannot be kept")
     return Request(
         authorization=str(raw["id"]),
         card=str(shown.get("id")),
@@ -137,7 +144,11 @@ def _part(raw: Json, name: str) -> Json:
 
 
 def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    if not isinstance(value, int):
+        return 0
+    if abs(value) > AMOUNT_MAX:
+        raise ValueError("an amount that cannot be meant")
+    return value
 
 
 def _length(value: object) -> int:
