@@ -331,14 +331,16 @@ def _card_limits(snapshot: Snapshot, request: Request, authorized: int) -> Itera
         only = frozenset(limit.categories or ())
         if only and request.category not in only:
             continue
-        used = authorized if limit.interval == "per_authorization" else _spent(snapshot, limit.interval, only or None)
-        yield Ceiling(limit.amount - used, f"spending_limit_{limit.interval}")
+        if limit.interval == "per_authorization":
+            yield Ceiling(limit.amount - authorized, "spending_limit_per_authorization")
+        else:
+            # An interval that we do not know is summed over all time: the stricter reading.
+            interval = limit.interval if limit.interval in INTERVALS else "all_time"
+            yield Ceiling(limit.amount - _spent(snapshot, interval, only or None), f"spending_limit_{interval}")
 
 
 def _spent(snapshot: Snapshot, interval: str, only: frozenset[str] | None) -> int:
-    """An interval that we do not know is summed over all time: the stricter reading."""
-    name = interval if interval in INTERVALS else "all_time"
-    return sum(int(getattr(s, name)) for s in snapshot.spent if only is None or s.category in only)
+    return sum(int(getattr(s, interval)) for s in snapshot.spent if only is None or s.category in only)
 
 
 def interval_starts(at_ms: int) -> dict[str, datetime]:
