@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from app.web import health, problems
+from app.web import health, openapi, problems
 from app.web.api import (
     accounts,
     actions,
@@ -49,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
 def build() -> FastAPI:
     """The API without services: enough to describe it."""
     app = FastAPI(title="cardrail", version="1", description=DESCRIPTION)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign] # FastAPI's own way to complete it
     problems.install(app)
     app.router.routes.extend(health.ROUTES)
     for router in ROUTERS:

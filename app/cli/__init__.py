@@ -1,0 +1,38 @@
+"""The command line: what an engineer on call types. Commands talk to the database directly, so they work when the
+service does not.
+"""
+
+import typer
+
+from app.cli import accounts, checks, events, keys, service
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="cardrail",
+        help="Runs a stablecoin-backed card programme on Stripe.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for command in (service.serve, service.worker, service.run, service.demo):
+        app.command()(command)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
+        service.sandbox
+    )
+    for command in (checks.migrate, checks.config, checks.doctor, checks.backfill, checks.reconcile):
+        app.command()(command)
+    app.command()(checks.machines)
+    app.command()(checks.openapi)
+    app.add_typer(keys.app, name="keys")
+    app.add_typer(accounts.app, name="accounts")
+    app.add_typer(events.events, name="events")
+    app.add_typer(events.commands, name="commands")
+    app.add_typer(events.replays, name="replays")
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    build()()

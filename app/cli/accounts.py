@@ -1,0 +1,173 @@
+"""`cardrail accounts`: see, explain, hold, release, adopt."""
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.desk import (
+    AsJson,
+    Desk,
+    Limit,
+    WhyOption,
+    Yes,
+    at_desk,
+    not_yet,
+    out,
+    show_json,
+    show_rows,
+    show_thing,
+    would,
+)
+from app.errors import NotFound
+from app.ops import requests
+from app.store import views
+from app.web import shown
+
+app = typer.Typer(no_args_is_help=True, help="Accounts: list, show, explain, journal, hold, release, adopt, rebuild.")
+
+Account = Annotated[str, typer.Argument(metavar="ACCT", help="The account.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+
+
+async def _row(desk: Desk, account_id: str) -> views.Row:
+    row = await views.account(desk.conn, account_id)
+    if row is None:
+        raise NotFound(f"There is no account {account_id}.")
+    return row
+
+
+@app.command("list")
+def every(
+    state: Annotated[str | None, typer.Option(help="Lifecycle state.")] = None,
+    country: Annotated[str | None, typer.Option(help="Country.")] = None,
+    held: Annotated[bool | None, typer.Option("--held/--not-held", help="Held or not.")] = None,
+    stuck: Annotated[bool | None, typer.Option("--stuck/--not-stuck", help="Past a deadline, or parked.")] = None,
+    limit: Limit = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Accounts and what they wait for."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        limits = desk.programme.deadlines
+        rows = await views.accounts(
+            desk.conn,
+            platform=desk.platform,
+            limit=limit,
+            state=state,
+            country=country.upper() if country else None,
+            held=held,
+            stuck=stuck,
+            deadlines={name: int(getattr(limits, name)) for name in limits.__struct_fields__},
+        )
+        return [shown.account_summary(row, desk.programme, desk.now_ms()) for row in rows]
+
+    rows = at_desk(work, as_json=as_json)
+    if not as_json:
+        rows = [{**row, "waits_for": (row["waiting_for"] or {}).get("what")} for row in rows]
+    show_rows(rows, ["id", "state", "since", "country", "waits_for", "last_error"], as_json=as_json)
+
+
+@app.command()
+def show(account_id: Account, as_json: AsJson = False) -> None:
+    """Everything about one account."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return shown.account(await _row(desk, account_id), desk.programme, desk.now_ms())
+
+    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def explain(account_id: Account, as_json: AsJson = False) -> None:
+    """Where the account stands, what it waits for, what comes next, and what would help."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        row = await _row(desk, account_id)
+        answer = shown.explained(row, desk.programme, desk.now_ms())
+        summary = shown.account_summary(row, desk.programme, desk.now_ms())
+        return {**{k: summary[k] for k in ("id", "state", "since", "held", "last_error")}, **answer}
+
+    answer = at_desk(work, as_json=as_json)
+    if as_json:
+        show_json(answer)
+        return
+    out.print(answer["plain"], markup=False, highlight=False)
+    if answer["next_command"]:
+        out.print(f"Next by itself: {answer['next_command']}", markup=False)
+    for command in answer["commands"]:
+        out.print(f"  {command}", style="cyan", markup=False, highlight=False)
+
+
+@app.command()
+def journal(account_id: Account, limit: Limit = 1000, as_json: AsJson = False) -> None:
+    """The account's life, oldest first."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        await _row(desk, account_id)
+        return [shown.journal_line(row) for row in await views.journal(desk.conn, account_id, limit=limit)]
+
+    columns = ["seq", "at", "machine", "object_id", "from", "to", "event_id", "commands", "note"]
+    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+
+
+@app.command()
+def hold(
+    account_id: Account, reason: WhyOption, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Stop automation of one account, at once (also without --yes: it is undone by `release`)."""
+    _ = yes
+    if dry_run:
+        would(f"hold {account_id}: no command of it leaves", as_json=as_json)
+        return
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.hold(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
+
+    show_thing(at_desk(work, as_json=as_json, change=f"accounts.hold {account_id}", reason=reason), as_json=as_json)
+
+
+@app.command()
+def release(
+    account_id: Account,
+    reason: WhyOption = "released by an operator",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let automation of one account go on."""
+    _ = yes
+    if dry_run:
+        would(f"release {account_id}: its waiting commands leave", as_json=as_json)
+        return
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.release(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
+
+    show_thing(at_desk(work, as_json=as_json, change=f"accounts.release {account_id}", reason=reason), as_json=as_json)
+
+
+@app.command()
+def adopt(account_id: Account, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Take an account that is only followed under our care: automatic commands may then leave for it."""
+
+    async def look(desk: Desk) -> None:
+        await _row(desk, account_id)
+
+    if not yes:
+        at_desk(look, as_json=as_json)
+        would(f"adopt {account_id}: the programme's steps then run for it", as_json=as_json)
+        return
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.adopt(desk.conn, account_id, platform=desk.platform, by=desk.who, at_ms=desk.now_ms())
+
+    show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}"), as_json=as_json)
+
+
+@app.command()
+def rebuild(
+    account_id: Annotated[str | None, typer.Argument(metavar="ACCT", help="The account; absent: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the account's log again and compare."""
+    not_yet(f"Rebuilding {account_id or 'all accounts'}", as_json=as_json)

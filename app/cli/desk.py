@@ -1,0 +1,164 @@
+"""What every command works with: settings, one database connection, the programme, who acts; and how it ends.
+
+Exit 0 done, 1 something is wrong, 2 wrong usage or a wrong setting. Errors go to stderr; with ``--json`` also to stdout.
+"""
+
+import asyncio
+import getpass
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn
+
+import asyncpg
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.config import Settings, load_settings
+from app.errors import CardrailError, ConfigError
+from app.machines.programme import Programme
+from app.store import audit, db, schema
+from app.wiring import load_programme, open_database
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """An operator's place: a connection and what is needed to read and ask."""
+
+    conn: asyncpg.Connection
+    settings: Settings
+    programme: Programme
+    platform: str
+    who: str
+
+    @staticmethod
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+
+Work = Callable[[Desk], Awaitable[Any]]
+
+
+def settings() -> Settings:
+    """The settings of this environment; a wrong one ends the command with the sentence that names it."""
+    try:
+        return load_settings(os.environ)
+    except ConfigError as error:
+        fail(error)
+
+
+def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str | None = None) -> Any:
+    """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row."""
+
+    async def go() -> Any:
+        given = settings()
+        async with open_database(given) as dsn:
+            conn = await db.connect(dsn, name="cardrail cli")
+            try:
+                await schema.check(conn)  # type: ignore[arg-type] # a connection asks as a pool does
+                desk = Desk(
+                    conn=conn,
+                    settings=given,
+                    programme=load_programme(given.programme_file),
+                    platform=given.platform_account_id or "",
+                    who=f"cli:{getpass.getuser()}",
+                )
+                async with conn.transaction():
+                    made = await work(desk)
+                    if change:
+                        action, _, target = change.partition(" ")
+                        await audit.note(conn, who=desk.who, action=action, target=target, reason=reason)
+                    return made
+            finally:
+                await conn.close()
+
+    return ending(lambda: asyncio.run(go()), as_json=as_json)
+
+
+def ending(work: Callable[[], Any], *, as_json: bool = False) -> Any:
+    """Run ``work``; our own errors and a database that cannot be reached end the command with exit 1 or 2."""
+    try:
+        return work()
+    except CardrailError as error:
+        fail(error, as_json=as_json)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        sentence = f"The database cannot be used: {type(error).__name__}: {error}"
+        fail(CardrailError(sentence, code="unavailable"), as_json=as_json)
+
+
+def fail(error: CardrailError, *, as_json: bool = False) -> NoReturn:
+    """End with the error's sentence."""
+    if as_json:
+        show_json({"error": {"code": error.code, "message": error.message}})
+    err.print(error.message, style="red", markup=False, highlight=False)
+    raise typer.Exit(2 if error.code == ConfigError.default_code else 1) from None
+
+
+def not_yet(what: str, *, as_json: bool = False) -> NoReturn:
+    """The honest end of a command whose operation is not built yet."""
+    fail(CardrailError(f"{what} is not available yet.", code="not_available_yet"), as_json=as_json)
+
+
+def show_json(value: object) -> None:
+    sys.stdout.write(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode() + "\n")
+
+
+def show_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) -> None:
+    """A list as a table, or as JSON with all that is known."""
+    if as_json:
+        show_json({"data": rows})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.upper(), overflow="fold", no_wrap=column in {"id", "account"})
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    out.print(table)
+    if not rows:
+        err.print("Nothing found.", style="dim")
+
+
+def show_thing(thing: dict[str, Any], *, as_json: bool) -> None:
+    """One thing, member by member."""
+    if as_json:
+        show_json(thing)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in thing.items():
+        table.add_row(name, _cell(value))
+    out.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict) and set(value) == {"value", "currency"}:
+        return f"{int(value['value']) / 100:,.2f} {str(value['currency']).upper()}"
+    if isinstance(value, dict) and "code" in value:
+        return f"{value['code']}: {value.get('message') or ''}"
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode() if value else "-"
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat(sep=" ", timespec="seconds")[:19] if isoformat else str(value)
+
+
+def would(sentence: str, *, as_json: bool) -> None:
+    """Say what the command would do; it then ends without doing it."""
+    if as_json:
+        show_json({"dry_run": True, "would": sentence})
+    else:
+        out.print(f"Would {sentence}. Nothing was done: add --yes to do it.", markup=False, highlight=False)

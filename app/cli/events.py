@@ -1,0 +1,224 @@
+"""`cardrail events`, `cardrail commands`, `cardrail replays`: what happened, what was asked, and another try."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.desk import AsJson, Desk, Limit, WhyOption, Yes, at_desk, not_yet, show_rows, show_thing, would
+from app.errors import Conflict, NotFound
+from app.ops import requests
+from app.store import replays as jobs
+from app.store import views
+from app.web import shown
+from app.web.api.events import detail
+
+events = typer.Typer(no_args_is_help=True, help="Events: list, show, replay, ignore.")
+commands = typer.Typer(no_args_is_help=True, help="Commands: list, show, retry, discard.")
+replays = typer.Typer(no_args_is_help=True, help="Bulk replays: start, list, show, stop.")
+
+EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
+CommandId = Annotated[str, typer.Argument(metavar="CMD", help="The command.")]
+Since = Annotated[datetime | None, typer.Option(help="Arrived at this time or later.", formats=["%Y-%m-%dT%H:%M:%S%z"])]
+Account = Annotated[str | None, typer.Option(help="Only of this account.")]
+
+
+class Mode(StrEnum):
+    """How to replay."""
+
+    state = "state"
+    resume = "resume"
+    force = "force"
+
+
+@events.command("list")
+def list_events(
+    account: Account = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    status: Annotated[str | None, typer.Option(help="pending, applied, ignored or parked.")] = None,
+    source: Annotated[str | None, typer.Option(help="webhook, response, poll, request or timer.")] = None,
+    since: Since = None,
+    until: Since = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Events, newest arrival first."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        rows = await views.events(
+            desk.conn,
+            limit=limit,
+            account=account,
+            type=type_,
+            status=status,
+            source=source,
+            since=since,
+            until=until,
+        )
+        return [shown.event(row) for row in rows]
+
+    columns = ["id", "account", "type", "source", "status", "received_at", "deliveries", "attempts", "error"]
+    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+
+
+async def _event(desk: Desk, event_id: str) -> views.Row:
+    row = await views.event(desk.conn, event_id)
+    if row is None:
+        raise NotFound(f"There is no event {event_id}.")
+    return row
+
+
+@events.command("show")
+def show_event(event_id: EventId, as_json: AsJson = False) -> None:
+    """One event: payload, what it did, where it came from, what followed."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await detail(desk.conn, await _event(desk, event_id), private=False)
+
+    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+
+
+@events.command("replay")
+def replay_event(
+    event_id: EventId,
+    mode: Annotated[Mode, typer.Option(help="resume: fold a parked event again.")] = Mode.resume,
+    reason: WhyOption = "replayed by an operator",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fold a parked event again."""
+
+    async def look(desk: Desk) -> str:
+        return str((await _event(desk, event_id))["status"])
+
+    status = at_desk(look, as_json=as_json)
+    if status not in {"parked", "pending"} or mode is not Mode.resume:
+        not_yet(f"Replaying an event that is {status} in mode {mode.value}", as_json=as_json)
+    if not yes:
+        would(f"fold {event_id} again", as_json=as_json)
+        return
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.retry_event(desk.conn, event_id)
+
+    show_thing(at_desk(work, as_json=as_json, change=f"events.replay {event_id}", reason=reason), as_json=as_json)
+
+
+@events.command("ignore")
+def ignore_event(event_id: EventId, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Close a parked event without effect."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        row = await _event(desk, event_id)
+        if not yes:
+            if row["status"] not in ("parked", "pending"):
+                raise Conflict(f"{event_id} is {row['status']}: only a parked event is ignored.")
+            return {}
+        return await requests.ignore_event(desk.conn, event_id, by=desk.who, reason=reason)
+
+    made = at_desk(work, as_json=as_json, change=f"events.ignore {event_id}" if yes else "", reason=reason)
+    if yes:
+        show_thing(made, as_json=as_json)
+    else:
+        would(f"close {event_id} without effect", as_json=as_json)
+
+
+@commands.command("list")
+def list_commands(
+    account: Account = None,
+    status: Annotated[
+        str | None, typer.Option(help="pending, in_flight, unknown, settled, rejected or parked.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Commands, newest first."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        rows = await views.commands(desk.conn, limit=limit, account=account, status=status, kind=kind)
+        return [shown.command(row) for row in rows]
+
+    columns = ["id", "account", "kind", "status", "attempts", "amount", "object_id", "created", "error"]
+    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+
+
+async def _command(desk: Desk, command_id: str) -> dict[str, Any]:
+    row = await views.command(desk.conn, command_id)
+    if row is None:
+        raise NotFound(f"There is no command {command_id}.")
+    return shown.command(row)
+
+
+@commands.command("show")
+def show_command(command_id: CommandId, as_json: AsJson = False) -> None:
+    """One command."""
+    show_thing(at_desk(lambda desk: _command(desk, command_id), as_json=as_json), as_json=as_json)
+
+
+@commands.command("retry")
+def retry_command(
+    command_id: CommandId, reason: WhyOption = "retried by an operator", yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Send a parked command again, under its one idempotency key."""
+    if not yes:
+        found = at_desk(lambda desk: _command(desk, command_id), as_json=as_json)
+        would(f"send {found['kind']} of {found['account']} again (it is {found['status']})", as_json=as_json)
+        return
+    made = at_desk(
+        lambda desk: requests.retry_command(desk.conn, command_id),
+        as_json=as_json,
+        change=f"commands.retry {command_id}",
+        reason=reason,
+    )
+    show_thing(made, as_json=as_json)
+
+
+@commands.command("discard")
+def discard_command(command_id: CommandId, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Give a parked command up."""
+    if not yes:
+        found = at_desk(lambda desk: _command(desk, command_id), as_json=as_json)
+        would(f"give up {found['kind']} of {found['account']} (it is {found['status']})", as_json=as_json)
+        return
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.discard_command(desk.conn, command_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
+
+    show_thing(at_desk(work, as_json=as_json, change=f"commands.discard {command_id}", reason=reason), as_json=as_json)
+
+
+@replays.command("list")
+def list_replays(as_json: AsJson = False) -> None:
+    """The newest jobs."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        return [dict(row) for row in await jobs.newest(desk.conn)]
+
+    show_rows(at_desk(work, as_json=as_json), ["id", "state", "mode", "done", "total", "failed", "by"], as_json=as_json)
+
+
+@replays.command("show")
+def show_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:
+    """One job."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        row = await jobs.find(desk.conn, replay_id)
+        if row is None:
+            raise NotFound(f"There is no replay {replay_id}.")
+        return dict(row)
+
+    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+
+
+@replays.command("start")
+def start_replay(as_json: AsJson = False) -> None:
+    """Start a bulk replay."""
+    not_yet("A bulk replay", as_json=as_json)
+
+
+@replays.command("stop")
+def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:
+    """Stop a bulk replay."""
+    not_yet(f"Stopping {replay_id}", as_json=as_json)

@@ -1,0 +1,132 @@
+"""`cardrail serve | worker | run | demo | sandbox`: the processes."""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from app.cli.desk import ending, err, out, settings
+from app.config import Settings
+from app.errors import Unavailable
+from app.log import configure_logging
+
+SANDBOX_START_MAX_S = 30.0
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; absent: CARDRAIL_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; absent: CARDRAIL_PORT.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Workers in this process; 0: none.")] = 1,
+) -> None:
+    """Receiver, API and one in-process worker, until Ctrl-C."""
+    given = settings()
+    configure_logging(level=given.log_level, form=given.log_format)
+    ending(lambda: asyncio.run(_serve(_at(given, host, port), workers)))
+
+
+def _at(given: Settings, host: str | None, port: int | None) -> Settings:
+    changes: dict[str, object] = {"host": host, "port": port}
+    return given.but(**{name: value for name, value in changes.items() if value is not None})
+
+
+async def _serve(given: Settings, workers: int) -> None:
+    from app.web.server import serve as run_server  # noqa: PLC0415 - other commands start without the web stack
+
+    await run_server(given, host=given.host, port=given.port, workers=workers)
+
+
+def worker() -> None:
+    """One more worker, until Ctrl-C. Any number may run, on any machine."""
+    from app.wiring import run_worker  # noqa: PLC0415 - only a worker needs it
+
+    given = settings()
+    configure_logging(level=given.log_level, form=given.log_format)
+    ending(lambda: asyncio.run(run_worker(given)))
+
+
+def demo(
+    accounts: Annotated[int, typer.Option(min=1, max=10_000, help="Accounts in the fleet.")] = 25,
+    faults: Annotated[bool, typer.Option("--faults/--no-faults", help="Let the sandbox misbehave.")] = True,
+    kills: Annotated[int, typer.Option(min=0, max=100, help="How often server and worker are killed meanwhile.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Take a fleet of accounts through the whole guide against the sandbox."""
+    from app.demo.main import main  # noqa: PLC0415 - only the demo needs it
+
+    given = settings()
+    configure_logging(level="warning", form=given.log_format)
+    code = ending(lambda: main(given, accounts=accounts, faults=faults, as_json=as_json, kills=kills), as_json=as_json)
+    raise typer.Exit(code)
+
+
+def sandbox(context: typer.Context) -> None:
+    """A small Stripe that remembers. Options as in `python -m app.sandbox --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "app.sandbox", *context.args])  # noqa: S606 - our own module
+
+
+def run(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; absent: CARDRAIL_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; absent: CARDRAIL_PORT.")] = None,
+) -> None:
+    """Service, worker and, without a Stripe key, the sandbox, until Ctrl-C; prints the URLs and an API key."""
+    given = _at(settings(), host, port)
+    configure_logging(level=given.log_level, form=given.log_format)
+    if given.admin_key is None:
+        given = given.but(admin_key=f"ck_{secrets.token_hex(24)}")
+    ending(lambda: asyncio.run(_run(given)))
+
+
+async def _run(given: Settings) -> None:
+    part = _start_sandbox(given) if given.uses_sandbox else None
+    try:
+        if part is not None:
+            await _introduce(given, part)
+        _greet(given)
+        await _serve(given, workers=1)
+    finally:
+        if part is not None:
+            part.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(part.wait, 10)
+
+
+def _start_sandbox(given: Settings) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "app.sandbox", "--port", str(given.sandbox_port)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - our own module
+
+
+async def _introduce(given: Settings, part: "subprocess.Popen[bytes]") -> None:
+    """Wait for the sandbox, and tell it where our door is."""
+    door = {"url": f"http://{given.host}:{given.port}/webhooks/stripe", "secret": given.webhook_secrets[0]}
+    async with httpx.AsyncClient(base_url=given.api_base, timeout=5) as http, asyncio.timeout(SANDBOX_START_MAX_S):
+        while not await _answers(http):
+            if part.poll() is not None:
+                raise Unavailable(f"The sandbox ended at its start (exit {part.returncode}).")
+            await asyncio.sleep(0.1)
+        for style in ("thin", "snapshot"):
+            (await http.post("/_sandbox/destinations", json={**door, "event_payload": style})).raise_for_status()
+
+
+async def _answers(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/_sandbox/idle")).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _greet(given: Settings) -> None:
+    lines: dict[str, Any] = {
+        "API": f"{given.base_url}/v1",
+        "Docs": f"{given.base_url}/docs",
+        "Stripe posts to": f"{given.base_url}/webhooks/stripe",
+        "Stripe is": f"the sandbox at {given.api_base}" if given.uses_sandbox else given.api_base,
+        "API key (admin)": given.admin_key,
+    }
+    for name, value in lines.items():
+        out.print(f"{name:<18}{value}", markup=False, highlight=False)
+    err.print("Ctrl-C ends it.", style="dim")
