@@ -4,8 +4,14 @@ The rule it enforces: label values are bounded. Event types come from outside, s
 ones get a label of their own; the rest counts as ``other``.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 TYPE_LABELS_MAX = 400
 TYPE_LABEL_LENGTH_MAX = 120
@@ -15,7 +21,6 @@ _ACK_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 _received = Counter("cardrail_events_received", "Deliveries at the door, by type and result", ["type", "result"])
-_ack = Histogram("cardrail_ack_seconds", "From the whole body read to the answer decided", buckets=_ACK_BUCKETS)
 _rejected = Counter("cardrail_rejections", "Deliveries refused at the door, by code", ["code"])
 _backlog = Gauge("cardrail_backlog_age_seconds", "Age of the oldest event that is due and not applied")
 _pending = Gauge("cardrail_backlog_events", "Events that are due and not applied")
@@ -47,6 +52,28 @@ def _type_label(event_type: str) -> str:
         return "other"
     _types.add(event_type)
     return event_type
+
+
+class _Ack(Collector):
+    """A histogram without a lock: the door observes from one thread, ten thousand times a second."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_ACK_BUCKETS) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, took_s: float) -> None:
+        self.counts[bisect_left(_ACK_BUCKETS, took_s)] += 1
+        self.sum_s += took_s
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        edges = [*(str(edge) for edge in _ACK_BUCKETS), "+Inf"]
+        buckets = list(zip(edges, accumulate(self.counts), strict=True))
+        help_text = "From the whole body read to the answer decided"
+        yield HistogramMetricFamily("cardrail_ack_seconds", help_text, buckets=buckets, sum_value=self.sum_s)
+
+
+_ack = _Ack()
+REGISTRY.register(_ack)
 
 
 def ack(took_s: float) -> None:

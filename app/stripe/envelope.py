@@ -53,7 +53,8 @@ _decoder = msgspec.json.Decoder(_Body)
 def read(body: bytes, platform_account: str) -> Envelope | Refused:
     """Read the envelope of ``body``; an event of no connected account belongs to ``platform_account``."""
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
     except UnicodeDecodeError as wrong:
         return Refused("body_not_utf8", f"The body is not UTF-8 (byte {wrong.start}).")
     try:

@@ -5,13 +5,14 @@ body is never read beyond its limit. Plain ASGI under Starlette routes, since a 
 more than all of this.
 """
 
+import gc
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 from app.errors import BadInput, Unavailable
@@ -72,6 +73,34 @@ def webhook_endpoints(receiver: Receiver, door: WebhookDoor) -> dict[str, "Endpo
         PATH: Endpoint(receiver, door, door.secrets),
         AUTHORIZATIONS_PATH: Endpoint(receiver, door, door.authorization_secrets or door.secrets),
     }
+
+
+class FrontDoor:
+    """The application with Stripe's door before it: what is for Stripe skips the framework's middleware and routing.
+
+    Wrap the finished application in it and serve that. All else (also a GET on the same paths) goes on to ``app``.
+    """
+
+    def __init__(self, app: ASGIApp, receiver: Receiver, door: WebhookDoor) -> None:
+        self._app = app
+        self._endpoints = webhook_endpoints(receiver, door)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and (found := self._endpoints.get(scope["path"])):
+            await found(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def calm_collector() -> None:
+    """Tune Python's cycle collector for a server: call once everything is built.
+
+    What lives for the whole process is no longer looked at, and the young generation is collected less often: a
+    request makes a few dozen short-lived objects and no cycles. Worth a fifth of the throughput here.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 class _TooLarge(Exception):

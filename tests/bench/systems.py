@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +20,11 @@ from fastapi import FastAPI, HTTPException, Request
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.flow import receive
 from app.store import db
-from app.web.webhooks import WebhookDoor, webhook_routes
+from app.web.webhooks import FrontDoor, WebhookDoor, calm_collector
 from tests.bench.deliveries import PLATFORM, SECRET
 
 PATH = "/webhooks/stripe"
@@ -102,27 +101,39 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def cardrail(dsn: str) -> ASGIApp:
-    """Our door behind a plain Starlette application."""
-    routes: list[BaseRoute] = []
+    """Our front door, as the server runs it."""
+    served: list[ASGIApp] = []
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION)
         receiver = receive.Receiver(pool)
-        door = WebhookDoor(secrets=["whsec_other", SECRET], platform_account=PLATFORM, livemode=False)
-        app.router.routes.extend(webhook_routes(receiver, door))
+        door = WebhookDoor(secrets=[SECRET], platform_account=PLATFORM, livemode=False)
+        served.append(FrontDoor(app, receiver, door))
+        calm_collector()
         yield
         await receiver.settle()
         await pool.close()
 
-    app = Starlette(routes=routes, lifespan=lifespan)
+    inner = Starlette(lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (served[0] if served else inner)(scope, receive, send)
+
     return app
 
 
+SYSTEMS: dict[str, Callable[[str], ASGIApp]] = {"baseline": baseline, "bare": lambda _dsn: bare, "cardrail": cardrail}
+
 if __name__ == "__main__":
     name, port, dsn_ = sys.argv[1:]
-    app_ = {"baseline": lambda: baseline(dsn_), "bare": lambda: bare, "cardrail": lambda: cardrail(dsn_)}[name]()
-    lifespan_ = "off" if name == "bare" else "on"
     uvicorn.run(
-        app_, port=int(port), loop="uvloop", http="httptools", log_level="warning", access_log=False, lifespan=lifespan_
+        SYSTEMS[name](dsn_),
+        port=int(port),
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
     )
