@@ -36,11 +36,15 @@ WITH account AS MATERIALIZED (
            to_timestamp(coalesce((facts #>> '{balance,at}')::float8, 0) / 1000) AS balance_at
       FROM accounts WHERE account_id = $1
 ), card AS MATERIALIZED (
-    SELECT state, data -> 'spending_controls' AS controls, CASE
-               WHEN data #> '{spending_controls,spending_limits}' @> '[{"interval": "all_time"}]' THEN '-infinity'::timestamptz
-               WHEN data #> '{spending_controls,spending_limits}' @> '[{"interval": "yearly"}]' THEN $8
-               ELSE $9 END AS since
-      FROM objects WHERE account_id = $1 AND object_id = $2 AND kind = 'card'
+    SELECT o.state, o.data -> 'spending_controls' AS controls, CASE
+               WHEN jsonb_path_exists(l.limits, '$[*].interval ? (@ != "per_authorization" && @ != "daily"
+                                                && @ != "weekly" && @ != "monthly" && @ != "yearly")')
+                   THEN '-infinity'::timestamptz
+               WHEN l.limits @> '[{"interval": "yearly"}]' THEN least($6::timestamptz, $7::timestamptz, $8::timestamptz)
+               WHEN l.limits @> '[{}]' THEN least($6::timestamptz, $7::timestamptz)
+               ELSE $9::timestamptz END AS since
+      FROM objects o, LATERAL (SELECT o.data #> '{spending_controls,spending_limits}' AS limits) AS l
+     WHERE o.account_id = $1 AND o.object_id = $2 AND o.kind = 'card'
 ), holds AS MATERIALIZED (
     SELECT authorization_id, max(decided_at) AS last,
            sum(CASE WHEN approved THEN coalesce((inputs ->> 'reserved')::bigint, amount) ELSE requested END) AS reserved
@@ -48,7 +52,7 @@ WITH account AS MATERIALIZED (
      WHERE account_id = $1 AND decided_at > $10 AND coalesce(stripe_approved, approved)
      GROUP BY authorization_id
 ), debits AS MATERIALIZED (
-    SELECT o.data #>> '{card_spend,authorization,issuing_authorization_v1}' AS authorization_id,
+    SELECT o.data ->> 'authorization' AS authorization_id,
            sum((o.data #>> '{amount,value}')::bigint) AS amount, bool_or(o.state IN ('canceled', 'failed')) AS released
       FROM objects o, account
      WHERE o.account_id = $1 AND o.kind = 'received_debit' AND EXISTS (SELECT 1 FROM holds)
@@ -207,13 +211,11 @@ def _since(
     request: Request, rules: Authorization, starts: Mapping[str, datetime], velocity_start: datetime
 ) -> datetime:
     """How far back the card's decisions are summed: no further than some rule looks. The statement adds the card's own."""
-    looked_at = {limit.interval for limit in request.controls.spending_limits or ()}
+    looked_at = {limit.interval for limit in request.controls.spending_limits or ()} - {"per_authorization"}
     looked_at |= {name for name in (*starts, "all_time") if getattr(rules, name) is not None}
-    if not looked_at <= {"per_authorization", *starts}:
+    if not looked_at <= {*starts}:
         return datetime(1970, 1, 1, tzinfo=UTC)
-    if "yearly" in looked_at:
-        return min(starts["yearly"], velocity_start)
-    return min(starts["monthly"], starts["weekly"], velocity_start)
+    return min((velocity_start, *(starts[name] for name in looked_at)))
 
 
 async def record(conn: Connection, decided: Decided) -> None:

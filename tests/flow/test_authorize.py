@@ -94,10 +94,7 @@ async def balance(pool: db.Pool, available: int) -> None:
 
 
 def debit(authorization: str, amount: int) -> dict[str, Any]:
-    return {
-        "amount": {"value": amount, "currency": "usdc"},
-        "card_spend": {"authorization": {"issuing_authorization_v1": authorization}},
-    }
+    return {"amount": {"value": amount, "currency": "usdc"}, "authorization": authorization}
 
 
 @pytest.fixture
@@ -165,6 +162,19 @@ async def test_fifty_requests_at_once_never_exceed_a_limit(pool: db.Pool, build:
     authorizer = await build(Authorization(daily=500, velocity=Velocity(count_max=1_000)), size=8)
     answers = await asyncio.gather(*(ask(authorizer, request(100)) for _ in range(50)))
     assert sum(a["approved"] for a in answers) == 5
+
+
+@pytest.mark.parametrize("interval", ["daily", "weekly", "monthly", "yearly", "all_time", "fortnightly"])
+async def test_a_limit_of_the_card_counts_what_it_spent_before(pool: db.Pool, build: Builder, interval: str) -> None:
+    await seed(pool)
+    limit = {"amount": 150, "interval": interval, "categories": None}
+    await put(pool, CARD, "card", "active", {"spending_controls": {"spending_limits": [limit]}})
+    authorizer = await build()
+    assert (await ask(authorizer, request(100)))["approved"]
+    await pool.execute("UPDATE decisions SET decided_at = decided_at - interval '400 days'")
+    forgotten = interval not in ("all_time", "fortnightly")
+    assert (await ask(authorizer, request(100)))["approved"] == forgotten
+    assert not (await ask(authorizer, request(100)))["approved"]
 
 
 async def test_the_same_event_again_gets_the_same_answer_once(pool: db.Pool, build: Builder) -> None:
