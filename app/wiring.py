@@ -98,7 +98,7 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
 async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIterator[Services]:
     """Open pools and clients. Refuses an old schema, and a platform account that cannot be known."""
     async with contextlib.AsyncExitStack() as stack:
-        where = dsn or await stack.enter_async_context(open_database(settings))
+        where = dsn if dsn is not None else await stack.enter_async_context(open_database(settings))
         pool = await db.open_pool(where, size=settings.pool_size, name="worker")
         stack.push_async_callback(pool.close)
         await schema.check(pool)

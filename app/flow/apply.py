@@ -195,7 +195,7 @@ class Applier:
             await batch.write(conn, passed)
         for one in work:
             if one.status == "parked":
-                metrics.parked("event", (one.error or {}).get("code", ""))
+                metrics.parked("event", str((one.error or {}).get("code", "")))
         if batch.commands:
             self._on_commands()
         LOG.debug("apply.batch", accounts=len(leased), events=len(work), commands=len(batch.commands))

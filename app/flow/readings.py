@@ -15,7 +15,8 @@ from app.flow.work import Work
 from app.machines.events import Observed
 from app.store import states
 from app.stripe import catalog, translate
-from app.stripe.client import Missing, Reading, Stripe, TryAgain
+from app.stripe.client import Missing, Reading, Stripe
+from app.stripe.outcome import TryAgain
 from app.stripe.translate import Poisoned, Read
 
 READS_AT_ONCE_MAX = 16

@@ -149,7 +149,7 @@ def _enrollment(story: Story, asked: EnrollmentRequested, told: Told) -> None:
     if asked.enrollment_id in story.objects:
         return
     intent = f"enroll/{asked.enrollment_id}"
-    data: Json = {"reference": asked.request.get("reference"), "account": None}
+    data: Json = {"reference": asked.request.get("reference"), "country": asked.request.get("country"), "account": None}
     _put(
         story,
         told,
@@ -195,7 +195,7 @@ def _answered(story: Story, answer: CommandSettled | CommandRejected, told: Told
     told.lines.append(Line(machine=asked.kind, object_id=asked_id, before=asked.state, after=after))
     if asked.kind == "enrollment" and isinstance(answer, CommandSettled) and answer.object_id:
         opened = AccountEnrolled(
-            enrollment_id=asked_id, request={"reference": asked.data.get("reference")}, at=answer.at
+            enrollment_id=asked_id, request={k: asked.data.get(k) for k in ("reference", "country")}, at=answer.at
         )
         told.handed.append(Handed(account_id=answer.object_id, happenings=(opened,)))
 

@@ -1,0 +1,13 @@
+"""The machine of kind ``request``. One thing that an internal service asked for beside the stages."""
+
+from app.machines.kernel import Machine
+
+REQUEST = Machine(
+    "request",
+    {
+        "requested": ("settled", "rejected"),
+        "settled": (),
+        "rejected": (),
+    },
+    doc="One thing that an internal service asked for beside the stages.",
+)

@@ -1,0 +1,148 @@
+"""The client: the only place that speaks to Stripe's API. Calls and readings are values, never exceptions.
+
+Built on the SDK's raw requests, so transport, encoding and headers are Stripe's own. It never retries by itself: writes
+are the outbox's duty, readings come again with their event. A concurrency and a rate limit keep below Stripe's.
+"""
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import stripe
+
+from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting, classify
+from app.stripe.requests import Request
+
+CONCURRENCY_MAX = 16
+TIMEOUT_S = 15.0
+PAGE_SIZE = 100
+
+stripe.enable_telemetry = False
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The live object."""
+
+    object: dict[str, Any]
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """There is no such object in this context, or this key may not read it."""
+
+    status: int
+    code: str
+
+
+class Pace:
+    """A token bucket: at most ``per_s`` calls a second, short bursts included."""
+
+    def __init__(self, per_s: float) -> None:
+        self._gap = 1 / per_s
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for this call's turn."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next)
+        self._next = start + self._gap
+        if start > now:
+            await asyncio.sleep(start - now)
+
+
+class Stripe:
+    """Stripe's API for one platform key."""
+
+    def __init__(self, api_key: str, api_base: str, version: str, *, rate_per_s: float = 25) -> None:
+        self._version = version
+        self._http = stripe.AIOHTTPClient(timeout=TIMEOUT_S)
+        self._client = stripe.StripeClient(
+            api_key, base_addresses={"api": api_base}, http_client=self._http, stripe_version=version
+        )
+        self._limit = asyncio.Semaphore(CONCURRENCY_MAX)
+        self._pace = Pace(rate_per_s)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+    async def call(self, request: Request, idempotency_key: str) -> Outcome:
+        """Make one write under its key."""
+        options: dict[str, Any] = {"idempotency_key": idempotency_key}
+        return await self._send(request.method, request.path, request.params, request.context, options)
+
+    async def read(
+        self, url: str, *, context: str | None, include: tuple[str, ...] = (), event_id: str | None = None
+    ) -> Reading | Missing | TryAgain:
+        """Read one object by its path."""
+        params: dict[str, Any] = {"include": list(include)} if include else {}
+        options: dict[str, Any] = {"headers": {"Stripe-Request-Trigger": f"event={event_id}"}} if event_id else {}
+        outcome = await self._send("get", url, params, context, options)
+        match outcome:
+            case Settled():
+                return Reading(outcome.object)
+            case TryAgain():
+                return outcome
+            case Rejected(code=code, parks=parks):
+                return Missing(403 if parks else 404, code)
+            case Unknown(code=code, message=message) | Waiting(code=code, message=message):
+                return TryAgain(code, message)
+
+    async def list_all(
+        self, path: str, params: dict[str, Any], context: str | None, *, page_max: int = 100
+    ) -> list[dict[str, Any]]:
+        """All rows of a list, at most ``page_max`` pages, in either paging style. Raises TimeoutError when Stripe cannot."""
+        rows: list[dict[str, Any]] = []
+        url, query = path, {"limit": PAGE_SIZE, **params}
+        for _ in range(page_max):
+            outcome = await self._send("get", url, query, context, {})
+            if not isinstance(outcome, Settled):
+                msg = f"{path} could not be listed: {outcome.code}"
+                raise TimeoutError(msg)
+            page = outcome.object
+            data = [row for row in page.get("data") or () if isinstance(row, dict)]  # type: ignore[attr-defined]
+            rows += data
+            following = page.get("next_page_url")
+            if isinstance(following, str) and following:
+                url, query = following, {}
+            elif page.get("has_more") and data:
+                query = {**query, "starting_after": data[-1]["id"]}
+            else:
+                break
+        return rows
+
+    async def find_made(self, request: Request, command_id: str, since: datetime) -> dict[str, Any] | None:
+        """What a command made, if it made anything: found by the command's id in the metadata."""
+        del since
+        for row in await self.list_all(request.path, {}, request.context):
+            if (row.get("metadata") or {}).get("cardrail_command") == command_id:
+                return row
+        return None
+
+    async def _send(
+        self, method: str, path: str, params: dict[str, Any], context: str | None, options: dict[str, Any]
+    ) -> Outcome:
+        api = "v2" if path.startswith("/v2/") else "v1"
+        if context is not None:
+            options = {**options, "stripe_context" if api == "v2" else "stripe_account": context}
+        async with self._limit:
+            await self._pace.turn()
+            try:
+                answer = await self._client.raw_request_async(
+                    method, path, stripe_version=self._version, **options, **params
+                )
+            except stripe.APIConnectionError:
+                return Unknown("connection_lost", "The connection to Stripe was lost before an answer came.")
+            except stripe.StripeError as error:
+                body = error.json_body if error.json_body is not None else _json(error.http_body)
+                return classify(error.http_status or 500, body, dict(error.headers or {}), api=api)
+        return classify(answer.code, answer.data, dict(answer.headers), api=api)
+
+
+def _json(body: str | bytes | None) -> Any:
+    try:
+        return json.loads(body or "")
+    except ValueError:
+        return None
+

@@ -1,0 +1,356 @@
+"""Stripe's objects as observations: which state one is in, and the fields we serve and reason with.
+
+A whitelist per kind, so no personal data can pass by accident: no names of people, no contact, no birth dates, no
+postal addresses. Unknown shapes never raise; what is missing is absent.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from app.machines.events import Json, Observed
+
+KINDS = {
+    "v2.core.account": "account",
+    "v2.money_management.financial_account": "financial_account",
+    "v2.money_management.financial_address": "financial_address",
+    "v2.money_management.outbound_payment": "outbound_payment",
+    "v2.money_management.outbound_transfer": "outbound_transfer",
+    "v2.money_management.outbound_setup_intent": "outbound_setup_intent",
+    "v2.money_management.payout_method": "payout_method",
+    "v2.money_management.received_credit": "received_credit",
+    "v2.money_management.received_debit": "received_debit",
+    "v2.money_management.inbound_transfer": "inbound_transfer",
+    "v2.money_management.transaction": "transaction",
+    "v2.money_management.transaction_entry": "transaction_entry",
+    "v2.money_management.adjustment": "adjustment",
+    "v2.money_management.currency_conversion": "currency_conversion",
+    "issuing.cardholder": "cardholder",
+    "issuing.card": "card",
+    "issuing.authorization": "authorization",
+    "issuing.transaction": "issuing_transaction",
+    "issuing.dispute": "dispute",
+    "issuing.token": "token",
+    "issuing.personalization_design": "personalization_design",
+}
+
+_PLAIN: dict[str, tuple[str, ...]] = {
+    "financial_account": ("type", "country", "display_name"),
+    "financial_address": ("type", "financial_account", "settlement_currency"),
+    "outbound_payment": ("amount", "description", "metadata", "cancelable", "expected_arrival_date", "trace_id"),
+    "outbound_transfer": ("amount", "description", "metadata", "cancelable", "expected_arrival_date", "trace_id"),
+    "outbound_setup_intent": ("usage_intent",),
+    "payout_method": ("type", "crypto_wallet", "usage_status", "archived", "restricted", "available_payout_speeds"),
+    "received_credit": ("type", "amount", "amount_received", "financial_account"),
+    "received_debit": ("type", "amount", "financial_account", "settles_at"),
+    "inbound_transfer": ("amount", "description"),
+    "transaction": ("amount", "category", "flow", "financial_account", "status_transitions", "balance_impact"),
+    "transaction_entry": ("transaction", "balance_impact", "effective_at"),
+    "adjustment": ("amount", "financial_account", "adjusted_flow"),
+    "currency_conversion": ("financial_account", "exchange_rate"),
+    "cardholder": ("type", "metadata"),
+    "card": (
+        "type",
+        "last4",
+        "brand",
+        "currency",
+        "exp_month",
+        "exp_year",
+        "spending_controls",
+        "cancellation_reason",
+        "replacement_for",
+        "replaced_by",
+        "replacement_reason",
+        "financial_account_v2",
+        "metadata",
+    ),
+    "authorization": (
+        "approved",
+        "amount",
+        "currency",
+        "merchant_amount",
+        "merchant_currency",
+        "authorization_method",
+        "metadata",
+    ),
+    "issuing_transaction": ("amount", "currency", "type", "merchant_amount", "merchant_currency"),
+    "dispute": ("amount", "currency", "loss_reason", "metadata"),
+    "token": ("network", "wallet_provider", "last4", "token_type"),
+    "personalization_design": ("name", "rejection_reasons"),
+}
+
+
+def observe(raw: Json, at_ms: int, *, sure: bool) -> Observed | None:
+    """A Stripe object as an observation at ``at_ms``; None when it is none that we follow."""
+    obj: dict[str, Any] = raw
+    kind = _kind(str(obj.get("object", "")))
+    object_id = obj.get("id")
+    if kind is None or not isinstance(object_id, str) or not object_id:
+        return None
+    fields: dict[str, Any] = {k: obj[k] for k in _PLAIN.get(kind, ()) if k in obj}
+    more = _MORE.get(kind)
+    if more is not None:
+        fields |= {k: v for k, v in more(obj).items() if v is not None}
+    return Observed(kind=kind, object_id=object_id, status=_status(kind, obj), at=at_ms, fields=_clean(fields), sure=sure)
+
+
+def _kind(tag: str) -> str | None:
+    if tag in KINDS:
+        return KINDS[tag]
+    return next((kind for full, kind in KINDS.items() if full.rsplit(".", 1)[-1] == tag and "money" in full), None)
+
+
+def _status(kind: str, obj: dict[str, Any]) -> str:
+    match kind:
+        case "account":
+            return "closed" if obj.get("closed") else "open"
+        case "payout_method":
+            return str(_at(obj, "usage_status", "transfers") or "requires_action")
+        case "inbound_transfer":
+            history = [h for h in _list(obj.get("transfer_history")) if isinstance(h, dict)]
+            return str(history[-1].get("type")) if history else "bank_debit_queued"
+        case "issuing_transaction":
+            return str(obj.get("type") or "capture")
+        case "transaction_entry" | "adjustment" | "currency_conversion":
+            return "posted"
+        case _:
+            return str(obj.get("status") or "unknown")
+
+
+def _account(obj: dict[str, Any]) -> dict[str, Any]:
+    configuration = obj.get("configuration")
+    capabilities: dict[str, Any] = {}
+    for name, part in (configuration if isinstance(configuration, dict) else {}).items():
+        if isinstance(part, dict):
+            _capabilities(name, part.get("capabilities"), (), capabilities)
+    return {
+        "capabilities": capabilities or None,
+        "requirements": _requirements(obj.get("requirements")),
+        "future_requirements": _requirements(obj.get("future_requirements")),
+        "closed": bool(obj.get("closed")),
+        "country": _country(obj),
+        "applied_configurations": obj.get("applied_configurations"),
+    }
+
+
+def _country(obj: dict[str, Any]) -> str | None:
+    country = _at(obj, "identity", "country")
+    return country.upper() if isinstance(country, str) else None
+
+
+def _capabilities(configuration: str, node: object, path: tuple[str, ...], found: dict[str, Any]) -> None:
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("status"), str):
+        codes = [d.get("code") for d in _list(node.get("status_details")) if isinstance(d, dict)]
+        for name in _paths(configuration, path):
+            found[name] = {"status": node["status"], "codes": [c for c in codes if isinstance(c, str)]}
+        return
+    for key, child in node.items():
+        _capabilities(configuration, child, (*path, str(key)), found)
+
+
+def _paths(configuration: str, path: tuple[str, ...]) -> list[str]:
+    """Canonical paths of a capability: the old vocabulary's names become the new ones."""
+    name = "money_manager" if configuration == "storer" else configuration
+    head, rest = (path[0], path[1:]) if path else ("", ())
+    if head == "holds_currencies":
+        return [".".join((name, "business_storage", way, *rest)) for way in ("inbound", "outbound")]
+    if head in ("financial_addresses", "financial_addressses"):
+        return [".".join((name, "received_credits", *rest))]
+    return [".".join((name, *path))]
+
+
+def _requirements(part: object) -> list[dict[str, Any]] | None:
+    if not isinstance(part, dict):
+        return None
+    found = []
+    for entry in _list(part.get("entries")):
+        if isinstance(entry, dict):
+            restricts = _list(_at(entry, "impact", "restricts_capabilities"))
+            found.append(
+                {
+                    "what": entry.get("description"),
+                    "who": entry.get("awaiting_action_from"),
+                    "deadline": _at(entry, "minimum_deadline", "status"),
+                    "time": _at(entry, "minimum_deadline", "time"),
+                    "capabilities": [r.get("capability") for r in restricts if isinstance(r, dict)],
+                }
+            )
+    return found
+
+
+def _financial_account(obj: dict[str, Any]) -> dict[str, Any]:
+    balance = obj.get("balance")
+    parts = ("available", "inbound_pending", "outbound_pending")
+    return {
+        "holds_currencies": _at(obj, "storage", "holds_currencies"),
+        "balance": {p: _amounts(balance.get(p)) for p in parts} if isinstance(balance, dict) else None,
+        "closed_reason": _at(obj, "status_details", "closed", "reason"),
+    }
+
+
+def _amounts(part: object) -> dict[str, int]:
+    if not isinstance(part, dict):
+        return {}
+    values = {str(c): a.get("value") for c, a in part.items() if isinstance(a, dict)}
+    return {c: v for c, v in values.items() if isinstance(v, int)}
+
+
+def _outbound(obj: dict[str, Any]) -> dict[str, Any]:
+    details = obj.get("status_details")
+    reasons = (
+        [d.get("reason") for d in (details or {}).values() if isinstance(d, dict)] if isinstance(details, dict) else []
+    )
+    return {
+        "recipient": _at(obj, "to", "recipient"),
+        "financial_account": _at(obj, "from", "financial_account"),
+        "payout_method": _at(obj, "to", "payout_method"),
+        "debited": _at(obj, "from", "debited"),
+        "credited": _at(obj, "to", "credited"),
+        "reason": next((r for r in reasons if isinstance(r, str)), None),
+        "posted_at": _at(obj, "status_transitions", "posted_at"),
+    }
+
+
+def _reason(obj: dict[str, Any]) -> str | None:
+    details = obj.get("status_details")
+    if not isinstance(details, dict):
+        return None
+    return next((d["reason"] for d in details.values() if isinstance(d, dict) and d.get("reason")), None)
+
+
+def _received_credit(obj: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "outbound_payment": _at(obj, "balance_transfer", "outbound_payment"),
+        "refund": _at(obj, "card_spend", "refund", "issuing_transaction_v1"),
+        "dispute": _at(obj, "card_spend", "dispute", "issuing_dispute_v1"),
+        "card": _at(obj, "card_spend", "card_v1_id"),
+        "transaction_hash": _at(obj, "crypto_wallet_transfer", "transaction_hash"),
+        "reason": _reason(obj),
+    }
+
+
+def _received_debit(obj: dict[str, Any]) -> dict[str, Any]:
+    spends = _list(_at(obj, "card_spend", "card_transactions"))
+    return {
+        "card": _at(obj, "card_spend", "card_v1_id"),
+        "authorization": _at(obj, "card_spend", "authorization", "issuing_authorization_v1"),
+        "transactions": [t.get("issuing_transaction_v1") for t in spends if isinstance(t, dict)],
+        "reason": _reason(obj),
+    }
+
+
+def _setup_intent(obj: dict[str, Any]) -> dict[str, Any]:
+    method = obj.get("payout_method")
+    return {"payout_method": method.get("id") if isinstance(method, dict) else method}
+
+
+def _payout_method(obj: dict[str, Any]) -> dict[str, Any]:
+    bank = obj.get("bank_account")
+    keys = ("bank_account_type", "bank_name", "country", "last4", "enabled_delivery_schemes", "supported_currencies")
+    return {"bank_account": {k: bank[k] for k in keys if k in bank} if isinstance(bank, dict) else None}
+
+
+def _cardholder(obj: dict[str, Any]) -> dict[str, Any]:
+    requirements = obj.get("requirements")
+    due = requirements.get("past_due") if isinstance(requirements, dict) else None
+    return {"disabled_reason": _at(obj, "requirements", "disabled_reason") or "", "past_due": due}
+
+
+def _card(obj: dict[str, Any]) -> dict[str, Any]:
+    shipping = obj.get("shipping")
+    keys = ("status", "service", "type", "carrier", "tracking_number", "tracking_url", "eta")
+    wallets = {w: _at(obj, "wallets", w, "eligible") for w in ("apple_pay", "google_pay")}
+    return {
+        "cardholder": _id(obj.get("cardholder")),
+        "shipping": {k: shipping[k] for k in keys if k in shipping} if isinstance(shipping, dict) else None,
+        "wallets": {k: v for k, v in wallets.items() if v is not None} or None,
+    }
+
+
+def _merchant(obj: dict[str, Any]) -> dict[str, Any] | None:
+    merchant = obj.get("merchant_data")
+    keys = ("category", "category_code", "name", "country", "network_id")
+    return {k: merchant[k] for k in keys if k in merchant} if isinstance(merchant, dict) else None
+
+
+def _authorization(obj: dict[str, Any]) -> dict[str, Any]:
+    keys = ("approved", "reason", "amount", "created")
+    history = [h for h in _list(obj.get("request_history")) if isinstance(h, dict)]
+    return {
+        "card": _id(obj.get("card")),
+        "cardholder": _id(obj.get("cardholder")),
+        "token": _id(obj.get("token")),
+        "merchant": _merchant(obj),
+        "request_history": [{k: h.get(k) for k in keys} for h in history],
+        "transactions": [i for t in _list(obj.get("transactions")) if (i := _id(t)) is not None],
+    }
+
+
+def _issuing_transaction(obj: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {k: _id(obj.get(k)) for k in ("authorization", "card", "cardholder", "dispute", "token")}
+    return {**found, "merchant": _merchant(obj)}
+
+
+def _dispute(obj: dict[str, Any]) -> dict[str, Any]:
+    return {"transaction": _id(obj.get("transaction")), "reason": _at(obj, "evidence", "reason")}
+
+
+_MORE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "account": _account,
+    "financial_account": _financial_account,
+    "outbound_payment": _outbound,
+    "outbound_transfer": _outbound,
+    "outbound_setup_intent": _setup_intent,
+    "payout_method": _payout_method,
+    "received_credit": _received_credit,
+    "received_debit": _received_debit,
+    "cardholder": _cardholder,
+    "card": _card,
+    "authorization": _authorization,
+    "issuing_transaction": _issuing_transaction,
+    "dispute": _dispute,
+    "token": lambda obj: {"card": _id(obj.get("card"))},
+}
+
+
+def milliseconds(time: object, otherwise: int) -> int:
+    """A Stripe time, unix seconds or RFC 3339, in milliseconds."""
+    if isinstance(time, int) and not isinstance(time, bool):
+        return time * 1000
+    if isinstance(time, str):
+        try:
+            return round(datetime.fromisoformat(time).timestamp() * 1000)
+        except ValueError:
+            return otherwise
+    return otherwise
+
+
+def _clean(value: Any) -> Any:
+    """The same JSON without NUL characters, which PostgreSQL's jsonb cannot hold."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    if isinstance(value, dict):
+        return {_clean(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    return value
+
+
+def _id(value: object) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) else None
+
+
+def _at(value: object, *path: str) -> Any:
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,96 @@
+"""What a call to Stripe came to, as a value. One place reads Stripe's statuses and codes; the flow matches once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.machines.events import Json
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """Stripe did it; ``object`` is its answer."""
+
+    object: Json
+    object_id: str | None
+    request_id: str | None
+
+
+class TryAgain(msgspec.Struct, frozen=True):
+    """Not now; the same call under the same key may work later. ``counts`` is false for a mere snooze."""
+
+    code: str
+    message: str
+    retry_after_s: float | None = None
+    counts: bool = True
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Something that it needs is not there yet: money on the platform's account, a parent that still opens."""
+
+    code: str
+    message: str
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A no for good. ``parks`` when a person must decide, since the cause lies with us and not with the request."""
+
+    code: str
+    message: str
+    request_id: str | None = None
+    parks: bool = False
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Whether it took effect is not known."""
+
+    code: str
+    message: str
+
+
+Outcome = Settled | TryAgain | Waiting | Rejected | Unknown
+
+WAITING = frozenset({"insufficient_funds", "pending_financial_account", "account_not_configured_as_recipient"})
+AGAIN = frozenset({"idempotency_conflict", "idempotency_key_in_use", "lock_timeout", "rate_limit"})
+PARKING = frozenset(
+    {"idempotency_error", "outbound_payment_not_allowed", "approval_required", "approvals_request_blocked"}
+)
+
+
+def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str) -> Outcome:
+    """The outcome of an answered call. Never raises, whatever the body is."""
+    known = {k.lower(): v for k, v in headers.items()}
+    request_id = known.get("request-id")
+    if 200 <= status < 300:
+        if not isinstance(body, dict):
+            return Unknown("unreadable_answer", f"{status} without a JSON object")
+        object_id = body.get("id")
+        return Settled(body, object_id if isinstance(object_id, str) else None, request_id)
+    error = body.get("error") if isinstance(body, dict) else None
+    error = error if isinstance(error, dict) else {}
+    code = str(error.get("code") or error.get("type") or f"http_{status}")
+    message = str(error.get("message") or f"Stripe answered {status}.")
+    kinds = {code, str(error.get("type") or "")}
+    if status >= 500:
+        return _server_error(api, known, code, message)
+    if status == 429 or kinds & AGAIN or (status == 409 and "idempotency_error" not in kinds):
+        return TryAgain(code, message, _seconds(known.get("retry-after")))
+    if kinds & WAITING:
+        return Waiting(code, message)
+    return Rejected(code, message, request_id, parks=status in (401, 403) or bool(kinds & PARKING))
+
+
+def _server_error(api: str, headers: Mapping[str, str], code: str, message: str) -> Outcome:
+    """v2 runs a failed call again under its key; v1 stores even a 500, so only reading back can tell."""
+    if api == "v2":
+        return TryAgain(code, message, _seconds(headers.get("retry-after")))
+    if headers.get("idempotent-replayed") == "true":
+        return Unknown("replayed_500", message)
+    return Unknown("v1_server_error", message)
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return None if value is None else max(0.0, float(value))
+    except ValueError:
+        return None

@@ -1,0 +1,134 @@
+"""Translate: one row of the log into happenings, and before that, which readings it needs. Pure.
+
+A thin event says only that something happened to an object: what it became is read, and kept beside the event. What
+cannot be understood is poisoned, with a stable code; nothing else is ever raised.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from app.machines.events import Happening, Json
+from app.stripe import catalog
+from app.stripe.objects import milliseconds, observe
+
+_URL = re.compile(r"^/v[12]/[A-Za-z0-9_\-/]+$")
+_CONFIGURATIONS = ("card_creator", "merchant")
+
+
+class Poisoned(Exception):
+    """The event cannot be understood: a stable code and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One row of the log as translation sees it; times in milliseconds."""
+
+    account_id: str
+    event_id: str
+    source: str
+    type: str
+    kind: str
+    created_ms: int
+    received_ms: int
+    payload: bytes
+    fetched: dict[str, Any] | None
+
+
+class Read(msgspec.Struct, frozen=True):
+    """One object to read: path below Stripe's API, context, and what to include."""
+
+    url: str
+    context: str | None
+    include: tuple[str, ...]
+    event_id: str
+
+
+class _Raw(msgspec.Struct, frozen=True):
+    object: dict[str, Any]
+    at: int
+
+
+class _Internal(msgspec.Struct, frozen=True):
+    happenings: tuple[Happening, ...] = ()
+    objects: tuple[_Raw, ...] = ()
+
+
+def encode(happenings: Sequence[Happening], objects: Sequence[tuple[Json, int]] = ()) -> bytes:
+    """Payload of an internal event; ``objects`` are raw Stripe objects with their time of reading in milliseconds."""
+    raw = [{"object": obj, "at": at} for obj, at in objects]
+    return msgspec.json.encode({"happenings": list(happenings), "objects": raw})
+
+
+def account_include(vocabulary: str) -> tuple[str, ...]:
+    """What must be included for an account's answer to hold what we follow."""
+    configurations = tuple(f"configuration.{c}" for c in (*_CONFIGURATIONS, vocabulary))
+    return (*configurations, "requirements", "future_requirements")
+
+
+def reads(stored: Stored, *, platform: str, vocabulary: str) -> tuple[Read, ...]:
+    """What must be read before this event can be folded. Raises Poisoned for a body that is no event."""
+    del platform
+    entry = catalog.lookup(stored.type)
+    if stored.kind != "thin" or entry is None or entry.handling != "object":
+        return ()
+    body = _json(stored.payload)
+    related = body.get("related_object")
+    if not isinstance(related, dict) or not isinstance(related.get("url"), str):
+        return ()
+    url = related["url"].split("?", 1)[0]
+    if not _URL.match(url):
+        raise Poisoned("bad_related_url", "related_object.url is no path of Stripe's API.")
+    context = body.get("context")
+    include = account_include(vocabulary) if entry.kind == "account" else ()
+    return (Read(url, context if isinstance(context, str) and context else None, include, stored.event_id),)
+
+
+def happenings(stored: Stored) -> tuple[Happening, ...]:
+    """What this event says happened, its kept readings included. Raises Poisoned."""
+    found: list[Happening] = []
+    if stored.kind == "internal":
+        try:
+            internal = msgspec.json.decode(stored.payload, type=_Internal)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise Poisoned("bad_internal_event", f"payload of our own cannot be read: {error}") from error
+        found += internal.happenings
+        found += [seen for raw in internal.objects if (seen := observe(raw.object, raw.at, sure=True)) is not None]
+    elif stored.kind == "snapshot":
+        found += _snapshot(stored)
+    for entry in (stored.fetched or {}).values():
+        if isinstance(entry, dict) and isinstance(entry.get("object"), dict):
+            at = milliseconds(None, stored.received_ms) if not isinstance(entry.get("at"), int) else entry["at"]
+            if (seen := observe(entry["object"], at, sure=True)) is not None:
+                found.append(seen)
+    return tuple(found)
+
+
+def _snapshot(stored: Stored) -> list[Happening]:
+    entry = catalog.lookup(stored.type)
+    if entry is None or entry.handling != "object":
+        return []
+    data = _json(stored.payload).get("data")
+    obj = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(obj, dict):
+        raise Poisoned("no_object", "data.object is missing.")
+    seen = observe(obj, stored.created_ms, sure=False)
+    if seen is None:
+        raise Poisoned("unknown_object", f"data.object of {stored.type} has no id or is no object we know.")
+    return [seen]
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Poisoned("bad_json", "The payload is no JSON.") from error
+    if not isinstance(body, dict):
+        raise Poisoned("bad_json", "The payload is no JSON object.")
+    return body

@@ -1,0 +1,50 @@
+"""Scenarios run the real processes: sandbox, server and worker, on a database of the test's own, over HTTP."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from app.demo.fleet import Drive, Member
+from app.demo.processes import Processes, running
+
+
+@dataclass
+class World:
+    """The running parts and clients of both sides."""
+
+    parts: Processes
+    api: httpx.AsyncClient
+    sandbox: httpx.AsyncClient
+    drive: Drive
+
+    async def enroll(self, *members: Member, end: bool = True) -> None:
+        """Enroll these members and, when ``end``, wait until each is where it must be."""
+        self.drive.members = list(members)
+        await self.drive.enroll()
+        if end:
+            await self.drive.run(60, lambda _: None)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        answer = await self.api.get(path)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+
+@pytest_asyncio.fixture
+async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(dsn, tmp_path) as parts:
+        headers = {"Authorization": f"Bearer {parts.key}"}
+        async with (
+            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=10) as api,
+            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox,
+        ):
+            for style in ("thin", "snapshot"):
+                body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
+                (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
+            yield World(parts, api, sandbox, Drive(api, sandbox, []))
+
+
