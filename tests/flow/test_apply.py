@@ -1,0 +1,208 @@
+"""apply on a real database: one transaction per batch, fenced by the lease; a poisoned event stops nobody else."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from app.flow.apply import Applier
+from app.machines.events import AccountEnrolled
+from app.machines.programme import Programme
+from app.store import log, states
+from app.store.db import Pool
+from app.stripe.client import Stripe
+from tests.machines import lives
+
+PLATFORM = "acct_platform"
+NOW_MS = 1_790_000_000_000
+
+
+@pytest_asyncio.fixture
+async def stripe() -> AsyncIterator[Stripe]:
+    """A client of a Stripe that nobody runs: what these tests apply needs no reading."""
+    client = Stripe("sk_test", "http://127.0.0.1:9", "2026-10-14.preview")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def applier(pool: Pool, stripe: Stripe) -> Applier:
+    return Applier(
+        pool,
+        stripe,
+        Programme(),
+        platform_account=PLATFORM,
+        vocabulary="money_manager",
+        clock=lambda: NOW_MS,
+    )
+
+
+async def deliver(
+    pool: Pool, event_type: str, obj: dict[str, Any] | None, *, account: str = "acct_1", created: int = 0
+) -> str:
+    """Put one snapshot event into the log, as receive would."""
+    event_id = f"evt_{uuid4().hex}"
+    body = {
+        "id": event_id,
+        "object": "event",
+        "account": account,
+        "type": event_type,
+        "created": 1_790_000_000 + created,
+    }
+    if obj is not None:
+        body["data"] = {"object": obj}
+    await pool.execute(
+        "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status)"
+        " VALUES ($1, $2, 'webhook', $3, 'snapshot', to_timestamp($4::float8), $5, 'pending')",
+        account,
+        event_id,
+        event_type,
+        1_790_000_000 + created,
+        json.dumps(body).encode(),
+    )
+    return event_id
+
+
+def card(status: str = "active", card_id: str = "ic_1") -> dict[str, Any]:
+    return {"id": card_id, "object": "issuing.card", "status": status, "last4": "4242", "cardholder": "ich_1"}
+
+
+async def drain(applier: Applier) -> None:
+    while await applier.poll():
+        pass
+
+
+async def test_a_snapshot_becomes_an_object_a_journal_line_and_an_applied_event(pool: Pool, applier: Applier) -> None:
+    event_id = await deliver(pool, "issuing_card.created", card())
+    await drain(applier)
+    held = await pool.fetchrow("SELECT kind, state, data FROM objects WHERE object_id = 'ic_1'")
+    assert held is not None
+    assert (held["kind"], held["state"], held["data"]["last4"]) == ("card", "active", "4242")
+    line = await pool.fetchrow("SELECT machine, from_state, to_state, event_id FROM journal WHERE machine = 'card'")
+    assert line is not None
+    assert tuple(line) == ("card", None, "active", event_id)
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = $1", event_id) == "applied"
+
+
+async def test_events_out_of_order_end_where_events_in_order_end(pool: Pool, applier: Applier) -> None:
+    await deliver(pool, "issuing_card.updated", card("canceled"), created=20)
+    await drain(applier)
+    await deliver(pool, "issuing_card.created", card("active"), created=10)
+    await drain(applier)
+    assert await pool.fetchval("SELECT state FROM objects WHERE object_id = 'ic_1'") == "canceled"
+
+
+async def test_a_poisoned_event_is_parked_with_its_reason_and_stops_nobody(pool: Pool, applier: Applier) -> None:
+    poisoned = await deliver(pool, "issuing_card.created", None)
+    other = await deliver(pool, "issuing_card.created", card(card_id="ic_2"))
+    await drain(applier)
+    row = await pool.fetchrow("SELECT status, error FROM events WHERE event_id = $1", poisoned)
+    assert row is not None
+    assert (row["status"], row["error"]["code"]) == ("parked", "no_object")
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = $1", other) == "applied"
+
+
+async def test_an_unknown_type_is_kept_as_ignored(pool: Pool, applier: Applier) -> None:
+    event_id = await deliver(pool, "issuing_hologram.created", {"id": "ih_1", "object": "issuing.hologram"})
+    await drain(applier)
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = $1", event_id) == "ignored"
+
+
+async def test_a_nul_in_a_string_is_stored_and_applied(pool: Pool, applier: Applier) -> None:
+    obj = {**card(), "metadata": {"note": "a\x00b"}}
+    event_id = await deliver(pool, "issuing_card.created", obj)
+    await drain(applier)
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = $1", event_id) == "applied"
+
+
+async def test_two_workers_share_the_accounts_and_apply_each_event_once(
+    pool: Pool, applier: Applier, stripe: Stripe
+) -> None:
+    for n in range(60):
+        await deliver(pool, "issuing_card.created", card(card_id=f"ic_{n}"), account=f"acct_{n % 20}")
+    other = Applier(
+        pool, stripe, Programme(), platform_account=PLATFORM, vocabulary="money_manager", clock=lambda: NOW_MS
+    )
+    while await applier.poll() | await other.poll():
+        pass
+    assert await pool.fetchval("SELECT count(*) FROM objects") == 60
+    assert await pool.fetchval("SELECT count(*) FROM journal WHERE machine = 'card'") == 60
+
+
+async def test_a_worker_that_lost_its_lease_writes_nothing(pool: Pool) -> None:
+    await deliver(pool, "issuing_card.created", card())
+    ours, theirs = uuid4(), uuid4()
+    async with pool.acquire() as conn:
+        assert await states.claim(conn, token=ours, pivot="", accounts_max=10, lease_s=60) == ["acct_1"]
+        assert await states.claim(conn, token=theirs, pivot="", accounts_max=10, lease_s=60) == []
+        await conn.execute("UPDATE accounts SET lease_token = $1", theirs)
+        row = (await states.load_accounts(conn, ["acct_1"]))["acct_1"]
+        written = states.AccountRow("acct_1", "live", row["since"], b"{}", False, None, 1, 1, True)
+        assert await states.fence(conn, ours, [written]) == set()
+        assert await conn.fetchval("SELECT state FROM accounts WHERE account_id = 'acct_1'") == "enrolled"
+
+
+async def test_an_expired_lease_is_taken_over(pool: Pool) -> None:
+    await deliver(pool, "issuing_card.created", card())
+    async with pool.acquire() as conn:
+        await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=-1)
+        assert await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=60) == ["acct_1"]
+
+
+async def test_one_account_with_a_large_backlog_does_not_hide_the_others(pool: Pool) -> None:
+    for _ in range(300):
+        await deliver(pool, "issuing_card.created", card(), account="acct_a")
+    await deliver(pool, "issuing_card.created", card(), account="acct_b")
+    async with pool.acquire() as conn:
+        leased = await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=60)
+    assert sorted(leased) == ["acct_a", "acct_b"]
+
+
+async def test_stages_commands_and_applied_commit_together(pool: Pool, applier: Applier) -> None:
+    async with pool.acquire() as conn:
+        await log.append(
+            conn,
+            account_id=lives.ACCOUNT,
+            event_id="evt_enrolled",
+            source="request",
+            type="account.enrolled",
+            happenings=[AccountEnrolled(enrollment_id="enr_1", request={"reference": "r"}, at=1), lives.account(2)],
+            at_ms=1,
+        )
+    await drain(applier)
+    command = await pool.fetchrow("SELECT kind, status, caused_by, idempotency_key, command_id FROM outbox")
+    assert command is not None
+    assert (command["kind"], command["status"], command["caused_by"]) == (
+        "create_financial_account",
+        "pending",
+        "evt_enrolled",
+    )
+    assert command["idempotency_key"] == f"cardrail-{command['command_id']}"
+    line = await pool.fetchrow("SELECT to_state, commands FROM journal WHERE machine = 'lifecycle'")
+    assert line is not None
+    assert (line["to_state"], line["commands"]) == ("activated", [command["command_id"]])
+    assert await pool.fetchval("SELECT state FROM accounts WHERE account_id = $1", lives.ACCOUNT) == "activated"
+
+
+async def test_a_reading_that_fails_for_now_brings_the_event_back_later(pool: Pool, applier: Applier) -> None:
+    body = {
+        "id": "evt_thin",
+        "object": "v2.core.event",
+        "type": "v2.core.account.updated",
+        "created": "2026-10-14T09:21:07.412Z",
+        "context": "acct_1",
+        "related_object": {"id": "acct_1", "type": "v2.core.account", "url": "/v2/core/accounts/acct_1"},
+    }
+    await pool.execute(
+        "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status)"
+        " VALUES ('acct_1', 'evt_thin', 'webhook', $1, 'thin', now(), $2, 'pending')",
+        body["type"],
+        json.dumps(body).encode(),
+    )
+    assert await applier.poll() is True
+    row = await pool.fetchrow("SELECT status, attempts, error FROM events")
+    assert row is not None
+    assert (row["status"], row["attempts"], row["error"]["code"]) == ("pending", 1, "connection_lost")
