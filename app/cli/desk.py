@@ -67,7 +67,7 @@ def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str 
         async with open_database(given) as dsn:
             conn = await db.connect(dsn, name="cardrail cli")
             try:
-                await schema.check(conn)  # type: ignore[arg-type] # a connection asks as a pool does
+                await schema.check(conn)
                 desk = Desk(
                     conn=conn,
                     settings=given,

@@ -266,6 +266,17 @@ async def request_event(conn: asyncpg.Connection, account_id: str, event_id: str
     return row
 
 
+async def answer_to(conn: asyncpg.Connection, account_id: str, command_id: str) -> Row | None:
+    """The event that carries what Stripe answered when it did what the command asked."""
+    row: Row | None = await conn.fetchrow(
+        "SELECT event_id, payload FROM events"
+        " WHERE account_id = $1 AND caused_by = $2 AND type = 'command.settled' LIMIT 1",
+        account_id,
+        command_id,
+    )
+    return row
+
+
 _JOURNAL = """
 SELECT account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands, note FROM journal
 """

@@ -163,6 +163,13 @@ def payload(row: Row, *, private: bool) -> object:
     return body if private or row["source"] == "webhook" else redact(body)
 
 
+def hosted_link(row: Row) -> dict[str, Any]:
+    """The link in Stripe's answer to `create_account_link`."""
+    objects = orjson.loads(bytes(row["payload"])).get("objects") or [{}]
+    made = objects[0].get("object") or {}
+    return {name: made.get(name) for name in ("url", "expires_at")}
+
+
 def link(row: Row) -> dict[str, Any]:
     return {k: row[k] for k in ("what", "id", "type", "status")} | {"account": row["account_id"]}
 

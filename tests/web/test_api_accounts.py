@@ -69,11 +69,12 @@ async def test_pages_neither_repeat_nor_skip(api: httpx.AsyncClient, services: S
     for i in range(7):
         await add_account(services.pool, f"acct_{i}")
     await add_account(services.pool, "acct_platform")
-    seen, cursor = [], ""
-    while cursor is not None:
-        answer = (await api.get(f"/v1/accounts?limit=3{'&cursor=' + cursor if cursor else ''}")).json()
+    seen: list[str] = []
+    query: dict[str, str] | None = {"limit": "3"}
+    while query is not None:
+        answer = (await api.get("/v1/accounts", params=query)).json()
         seen += [row["id"] for row in answer["data"]]
-        cursor = answer["next_cursor"]
+        query = {"limit": "3", "cursor": answer["next_cursor"]} if answer["next_cursor"] else None
     assert seen == [f"acct_{i}" for i in range(7)]
 
 

@@ -158,18 +158,26 @@ async def list_objects(
     responses=documented(401, 403, 404),
 )
 async def read_object(
-    services: Svc, _who: Reader, account_id: AccountPath, object_id: Annotated[str, Path(examples=["ic_1"])]
+    services: Svc, who: Reader, account_id: AccountPath, object_id: Annotated[str, Path(examples=["ic_1"])]
 ) -> Response:
-    """One object, or a request (`req_...`): once Stripe has answered, `object_id` is what it made."""
+    """One object, or a request (`req_...`): once Stripe has answered, `object_id` is what it made.
+
+    An answered onboarding link also shows its `url` and `expires_at`, to keys that may `operate`.
+    """
     async with reading(services) as conn:
         row = await views.object_of(conn, account_id, object_id)
         command = await views.command_for(conn, account_id, object_id) if object_id.startswith("req_") else None
         waiting = None if row is not None else await views.request_event(conn, account_id, object_id)
+        link = None
+        if command is not None and command["kind"] == "create_account_link" and who.may("operate"):
+            link = await views.answer_to(conn, account_id, command["command_id"])
     if row is None and waiting is None:
         raise NotFound(f"The account {account_id} has no object {object_id}.")
     body: dict[str, Any] = shown.thing(row) if row is not None else _asked(waiting)
     if command is not None:
         body["command"] = shown.command(command)
+    if link is not None:
+        body |= shown.hosted_link(link)
     return Json(body)
 
 

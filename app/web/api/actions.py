@@ -17,7 +17,11 @@ from app.wiring import Services
 
 router = APIRouter(tags=["actions"])
 
-Asked = {"status_code": 202, "response_model": schemas.Accepted, "responses": documented(400, 401, 403, 404, 409, 422)}
+Asked: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": schemas.Accepted,
+    "responses": documented(400, 401, 403, 404, 409, 422),
+}
 CardPath = Annotated[str, Path(description="The card.", examples=["ic_1"], max_length=255)]
 SpendingInterval = Literal["per_authorization", "daily", "weekly", "monthly", "yearly", "all_time"]
 

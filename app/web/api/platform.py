@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.store import platform as store
+from app.store.views import parsed
 from app.web import schemas, shown
 from app.web.deps import Json, Principal, Reader, Svc, reading
 from app.web.problems import documented
@@ -50,7 +51,7 @@ async def read_platform(services: Svc, who: Reader) -> Response:
     balance = None
     if account is not None:
         shown_account = {"id": account["object_id"], "status": account["state"]}
-        balance = shown.parsed(account["data"]).get("balance")
+        balance = parsed(account["data"]).get("balance")
     return Json(
         {
             "account": services.platform_account,
