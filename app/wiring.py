@@ -21,6 +21,7 @@ from app.config import Settings, vocabulary
 from app.errors import ConfigError
 from app.flow import loops
 from app.flow.apply import Applier
+from app.flow.authorize import SESSION, Authorizer
 from app.flow.deliver import Deliverer
 from app.flow.receive import Receiver
 from app.machines import programme as policy
@@ -47,6 +48,7 @@ class Services:
     pool: db.Pool
     api_pool: db.Pool
     receiver: Receiver
+    authorizer: Authorizer
     stripe: Stripe
     programme: Programme
     platform_account: str
@@ -109,14 +111,28 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         stripe = _stripe(settings)
         stack.push_async_callback(stripe.close)
         receiver = Receiver(ingest)
+        programme = load_programme(settings.programme_file)
+        size = settings.authorization_pool_size
+        deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION)
+        stack.push_async_callback(deciding.close)
+        authorizer = Authorizer(
+            deciding,
+            programme.authorization,
+            deadline_ms=min(settings.authorization_deadline_ms, programme.authorization.deadline_ms),
+            default_approve=programme.authorization.default_approve,
+            version=settings.stripe_api_version,
+            clock=now_ms,
+        )
+        stack.push_async_callback(authorizer.close)
         services = Services(
             settings=settings,
             dsn=where,
             pool=pool,
             api_pool=api_pool,
             receiver=receiver,
+            authorizer=authorizer,
             stripe=stripe,
-            programme=load_programme(settings.programme_file),
+            programme=programme,
             platform_account=settings.platform_account_id or await _platform(stripe),
             platform_financial_account=settings.platform_financial_account_id,
         )

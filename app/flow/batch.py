@@ -10,7 +10,7 @@ from app.flow.work import Work
 from app.machines.commands import command_id, idempotency_key
 from app.machines.kernel import Object
 from app.machines.story import Handed, Story, Told
-from app.store import log, outbox, states
+from app.store import decisions, log, outbox, states
 from app.store.db import Connection
 from app.stripe.translate import Stored
 
@@ -117,9 +117,17 @@ class Batch:
         await _each(states.put_objects, conn, _of(self.objects.values(), passed))
         await _each(states.write_journal, conn, _of(self.lines, passed))
         await _each(outbox.insert, conn, _of(self.commands, passed))
+        await self._join_decisions(conn, passed)
         for one, handed in self.handed:
             if one.stored.account_id in passed:
                 await _hand_on(conn, one, handed)
+
+    async def _join_decisions(self, conn: Connection, passed: set[str]) -> None:
+        """Join what Stripe recorded of an authorization with what we decided on it."""
+        seen = {k: row for k, row in self.objects.items() if row.kind == "authorization" and k[0] in passed}
+        for account, authorization in await states.decided(conn, list(seen)) if seen else ():
+            history = msgspec.json.decode(seen[account, authorization].data).get("request_history") or ()
+            await decisions.record_stripe(conn, account, authorization, history)
 
 
 async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:

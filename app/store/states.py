@@ -103,6 +103,20 @@ async def load_objects(conn: Connection, keys: Sequence[tuple[str, str]]) -> lis
     )
 
 
+async def decided(conn: Connection, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of these ``(account_id, authorization_id)`` on which we made a decision."""
+    rows = await conn.fetch(
+        """
+        SELECT k.account_id, k.authorization_id FROM unnest($1::text[], $2::text[]) AS k (account_id, authorization_id)
+         WHERE EXISTS (SELECT 1 FROM decisions d
+                        WHERE d.account_id = k.account_id AND d.authorization_id = k.authorization_id)
+        """,
+        [account for account, _ in keys],
+        [authorization for _, authorization in keys],
+    )
+    return [(row["account_id"], row["authorization_id"]) for row in rows]
+
+
 class AccountRow(msgspec.Struct):
     """What a batch leaves of one account."""
 

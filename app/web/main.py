@@ -16,7 +16,7 @@ from app.web.api import (
     streams,
 )
 from app.web.deps import Doorkeeper
-from app.web.webhooks import WebhookDoor, webhook_routes
+from app.web.webhooks import Authorize, WebhookDoor, webhook_routes
 from app.wiring import Services
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -37,12 +37,15 @@ happens. Errors are RFC 9457 problems with a stable `code`. Writes take `Idempot
 watch."""
 
 
-def create_app(services: Services) -> FastAPI:
-    """The application over running services; the caller opens and closes those."""
+def create_app(services: Services, authorize: Authorize | None = None) -> FastAPI:
+    """The application over running services; the caller opens and closes those.
+
+    ``authorize`` answers real-time authorization requests; without it they are stored like any other event.
+    """
     app = build()
     app.state.services = services
     app.state.doorkeeper = Doorkeeper()
-    app.router.routes.extend(webhook_routes(services.receiver, door_of(services)))
+    app.router.routes.extend(webhook_routes(services.receiver, door_of(services, authorize)))
     return app
 
 
@@ -57,7 +60,7 @@ def build() -> FastAPI:
     return app
 
 
-def door_of(services: Services) -> WebhookDoor:
+def door_of(services: Services, authorize: Authorize | None = None) -> WebhookDoor:
     """What Stripe's door checks with."""
     settings = services.settings
     return WebhookDoor(
@@ -67,4 +70,5 @@ def door_of(services: Services) -> WebhookDoor:
         livemode=settings.livemode,
         tolerance_s=settings.signature_tolerance_s,
         body_max_bytes=settings.body_max_bytes,
+        authorize=services.authorizer.answer,
     )
