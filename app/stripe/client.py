@@ -6,9 +6,11 @@ are the outbox's duty, readings come again with their event. A concurrency and a
 
 import asyncio
 import json
-from datetime import datetime
+import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import msgspec
 import stripe
 
@@ -18,8 +20,22 @@ from app.stripe.requests import Request
 CONCURRENCY_MAX = 16
 TIMEOUT_S = 15.0
 PAGE_SIZE = 100
+SLACK = timedelta(minutes=5)
+"""How far Stripe's clock and ours may differ when a list is bounded in time."""
+
+CREATED_FILTER = {
+    "/v1/issuing/cardholders": "created[gte]",
+    "/v1/issuing/cards": "created[gte]",
+    "/v1/issuing/disputes": "created[gte]",
+    "/v2/money_management/outbound_payments": "created_gte",
+    "/v2/money_management/outbound_transfers": "created_gte",
+    "/v2/money_management/financial_accounts": None,
+    "/v2/core/accounts": None,
+}
+"""The collections whose rows carry our metadata, each with its name for "created since", where it has one."""
 
 stripe.enable_telemetry = False
+logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs bodies
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -58,7 +74,11 @@ class Stripe:
         self._version = version
         self._http = stripe.AIOHTTPClient(timeout=TIMEOUT_S)
         self._client = stripe.StripeClient(
-            api_key, base_addresses={"api": api_base}, http_client=self._http, stripe_version=version
+            api_key,
+            base_addresses={"api": api_base},
+            http_client=self._http,
+            stripe_version=version,
+            max_network_retries=0,
         )
         self._limit = asyncio.Semaphore(CONCURRENCY_MAX)
         self._pace = Pace(rate_per_s)
@@ -92,7 +112,45 @@ class Stripe:
     async def list_all(
         self, path: str, params: dict[str, Any], context: str | None, *, page_max: int = 100
     ) -> list[dict[str, Any]]:
-        """All rows of a list, at most ``page_max`` pages, in either paging style. Raises TimeoutError when Stripe cannot."""
+        """The rows of a list, at most ``page_max`` pages, in either paging style. Raises TimeoutError if Stripe cannot."""
+        rows, _ = await self._pages(path, params, context, page_max)
+        return rows
+
+    async def find_made(self, request: Request, command_id: str, since: datetime) -> dict[str, Any] | None:
+        """What a command made or changed, if anything: found by the command's id in the metadata.
+
+        None is a firm "not there" (for a v2 list, which lags, as firm as it gets). Raises TimeoutError when Stripe does
+        not answer, or when there is more to look through than ``list_all`` would read: then nobody can tell.
+        """
+        if request.path not in CREATED_FILTER:
+            return await self._changed(request, command_id)
+        start, name, query = since - SLACK, CREATED_FILTER[request.path], {}
+        if name is not None:
+            v1 = request.api == "v1"
+            query[name] = int(start.timestamp()) if v1 else start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        rows, whole = await self._pages(request.path, query, request.context, 100)
+        for row in rows:
+            if _command(row) == command_id:
+                return row
+        if not whole:
+            msg = f"{request.path} is too long to tell what {command_id} made"
+            raise TimeoutError(msg)
+        return None
+
+    async def _changed(self, request: Request, command_id: str) -> dict[str, Any] | None:
+        """The object that an update or an action was for, when it shows this command's mark."""
+        if "metadata" not in request.params:
+            return None
+        answer = await self.read(request.path.removesuffix("/submit"), context=request.context)
+        if isinstance(answer, TryAgain):
+            msg = f"{request.path} could not be read: {answer.code}"
+            raise TimeoutError(msg)
+        return answer.object if isinstance(answer, Reading) and _command(answer.object) == command_id else None
+
+    async def _pages(
+        self, path: str, params: dict[str, Any], context: str | None, page_max: int
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """The rows, and whether they are all there are."""
         rows: list[dict[str, Any]] = []
         url, query = path, {"limit": PAGE_SIZE, **params}
         for _ in range(page_max):
@@ -100,8 +158,8 @@ class Stripe:
             if not isinstance(outcome, Settled):
                 msg = f"{path} could not be listed: {outcome.code}"
                 raise TimeoutError(msg)
-            page = outcome.object
-            data = [row for row in page.get("data") or () if isinstance(row, dict)]  # type: ignore[attr-defined]
+            page: dict[str, Any] = outcome.object
+            data = [row for row in page.get("data") or () if isinstance(row, dict)]
             rows += data
             following = page.get("next_page_url")
             if isinstance(following, str) and following:
@@ -109,16 +167,8 @@ class Stripe:
             elif page.get("has_more") and data:
                 query = {**query, "starting_after": data[-1]["id"]}
             else:
-                break
-        return rows
-
-    async def find_made(self, request: Request, command_id: str, since: datetime) -> dict[str, Any] | None:
-        """What a command made, if it made anything: found by the command's id in the metadata."""
-        del since
-        for row in await self.list_all(request.path, {}, request.context):
-            if (row.get("metadata") or {}).get("cardrail_command") == command_id:
-                return row
-        return None
+                return rows, True
+        return rows, False
 
     async def _send(
         self, method: str, path: str, params: dict[str, Any], context: str | None, options: dict[str, Any]
@@ -132,7 +182,7 @@ class Stripe:
                 answer = await self._client.raw_request_async(
                     method, path, stripe_version=self._version, **options, **params
                 )
-            except stripe.APIConnectionError:
+            except (stripe.APIConnectionError, aiohttp.ClientError, TimeoutError):  # the last two: while the body came
                 return Unknown("connection_lost", "The connection to Stripe was lost before an answer came.")
             except stripe.StripeError as error:
                 body = error.json_body if error.json_body is not None else _json(error.http_body)
@@ -146,3 +196,7 @@ def _json(body: str | bytes | None) -> Any:
     except ValueError:
         return None
 
+
+def _command(row: dict[str, Any]) -> object:
+    metadata = row.get("metadata")
+    return metadata.get("cardrail_command") if isinstance(metadata, dict) else None

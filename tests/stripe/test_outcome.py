@@ -1,0 +1,53 @@
+import pytest
+
+from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting, classify
+
+
+def test_a_success_is_settled_with_its_ids() -> None:
+    assert classify(200, {"id": "ic_1"}, {"Request-Id": "req_1"}, api="v1") == Settled({"id": "ic_1"}, "ic_1", "req_1")
+
+
+@pytest.mark.parametrize("code", ["idempotency_conflict", "idempotency_key_in_use", "lock_timeout"])
+def test_a_conflict_in_flight_is_tried_again(code: str) -> None:
+    assert isinstance(classify(409, {"error": {"code": code}}, {}, api="v2"), TryAgain)
+
+
+def test_a_rate_limit_says_when_to_come_back() -> None:
+    answer = classify(429, {"error": {"code": "rate_limit"}}, {"retry-after": "3"}, api="v1")
+    assert isinstance(answer, TryAgain)
+    assert answer.retry_after_s == 3
+
+
+def test_money_not_there_yet_is_waited_for() -> None:
+    body = {"error": {"type": "insufficient_funds", "code": "insufficient_funds", "message": "low"}}
+    assert classify(400, body, {}, api="v2") == Waiting("insufficient_funds", "low")
+
+
+@pytest.mark.parametrize(("status", "parks"), [(400, False), (401, True), (402, False), (403, True), (404, False)])
+def test_a_no_for_good_parks_only_where_the_cause_is_ours(status: int, parks: bool) -> None:
+    answer = classify(status, {"error": {"code": "nope"}}, {}, api="v1")
+    assert isinstance(answer, Rejected)
+    assert answer.parks is parks
+
+
+@pytest.mark.parametrize(("status", "api"), [(400, "v1"), (409, "v2")])
+def test_a_key_reused_for_something_else_is_for_a_person(status: int, api: str) -> None:
+    answer = classify(status, {"error": {"type": "idempotency_error"}}, {}, api=api)
+    assert isinstance(answer, Rejected)
+    assert answer.parks
+
+
+def test_v2_runs_a_failed_call_again_but_v1_stores_it() -> None:
+    assert isinstance(classify(500, {}, {}, api="v2"), TryAgain)
+    v1 = classify(500, {}, {}, api="v1")
+    again = classify(500, {}, {"Idempotent-Replayed": "true"}, api="v1")
+    assert isinstance(v1, Unknown)
+    assert isinstance(again, Unknown)
+    assert (v1.code, again.code) == ("v1_server_error", "replayed_500")
+
+
+@pytest.mark.parametrize("body", [None, "", "<html>", [], 3, {"error": "x"}, {"error": None}, {"error": {"code": []}}])
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 409, 429, 500, 503])
+def test_odd_bodies_never_raise(status: int, body: object) -> None:
+    for api in ("v1", "v2"):
+        classify(status, body, {"retry-after": "soon"}, api=api)
