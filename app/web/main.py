@@ -70,5 +70,5 @@ def door_of(services: Services, authorize: Authorize | None = None) -> WebhookDo
         livemode=settings.livemode,
         tolerance_s=settings.signature_tolerance_s,
         body_max_bytes=settings.body_max_bytes,
-        authorize=services.authorizer.answer,
+        authorize=authorize,
     )

@@ -12,6 +12,8 @@ from app.wiring import open_services, process_name, working
 async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty."""
     async with open_services(settings) as services:
-        config = uvicorn.Config(create_app(services), host=host, port=port, log_config=None, access_log=False)
+        config = uvicorn.Config(
+            create_app(services, services.authorizer.answer), host=host, port=port, log_config=None, access_log=False
+        )
         async with working(services, process_name("serve"), workers) if workers else contextlib.nullcontext():
             await uvicorn.Server(config).serve()

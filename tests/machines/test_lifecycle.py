@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.machines.commands import Command, command_id
-from app.machines.events import ActionRequested, CommandRejected, EnrollmentRequested, Happening, HoldPlaced
+from app.machines.events import ActionRequested, CommandRejected, EnrollmentRequested, Happening, HoldPlaced, Json
 from app.machines.lifecycle import LIFECYCLE, OFF, STAGES, Facts
 from app.machines.programme import STEPS, Programme, faults
 from app.machines.story import Story, Told, fold
@@ -23,7 +23,7 @@ def commands(all_told: list[Told]) -> list[Command]:
 
 def test_a_life_in_good_order_passes_every_stage_and_ends_live() -> None:
     story = lives.story()
-    stages = []
+    stages: list[str] = []
     for happening in lives.whole_life():
         fold(story, [happening])
         if not stages or stages[-1] != story.facts.state:
@@ -158,7 +158,7 @@ def test_closed_is_the_end() -> None:
 
 def test_requirements_that_the_holder_must_meet_are_onboarding() -> None:
     story = lives.story()
-    due = {"what": "individual.dob", "who": "user", "deadline": "currently_due"}
+    due: Json = {"what": "individual.dob", "who": "user", "deadline": "currently_due"}
     told(story, lives.enrolled(), lives.account(10, "pending", requirements=[due]))
     assert story.facts.state == "onboarding"
 

@@ -46,5 +46,3 @@ async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
                 (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
             yield World(parts, api, sandbox, Drive(api, sandbox, []))
-
-
