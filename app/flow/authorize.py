@@ -6,9 +6,10 @@ is answered and recorded as soon as the database is back. What was answered is w
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import msgspec
@@ -51,6 +52,14 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str
     decision: str
     amount: int | None = None
+
+
+class Line:
+    """Where the requests of one account wait for each other, within this process."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.length = 0
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -114,6 +123,7 @@ class Authorizer:
         self._breaker = Breaker()
         self._late = LateRecords(pool, self._breaker, kept_max=late_max)
         self._tasks: set[asyncio.Task[Answer]] = set()
+        self._lines: dict[str, Line] = {}
 
     async def answer(self, envelope: Envelope, body: bytes) -> Response:
         """Decide one request, and answer it within the deadline in any case."""
@@ -176,7 +186,7 @@ class Authorizer:
             return await self._decide_once(ask)
 
     async def _decide_once(self, ask: Ask) -> Answer:
-        async with self._pool.acquire() as conn:
+        async with self._in_line(ask.envelope.account_id), self._pool.acquire() as conn:
             try:
                 await decisions.begin(conn, ask.envelope.account_id)
                 answer = await self._decide_in(conn, ask)
@@ -185,6 +195,19 @@ class Authorizer:
                 conn.terminate()
                 raise
         return answer
+
+    @contextlib.asynccontextmanager
+    async def _in_line(self, account_id: str) -> AsyncIterator[None]:
+        """One connection at a time for one account: a busy account must not take those of all others to wait in."""
+        line = self._lines.setdefault(account_id, Line())
+        line.length += 1
+        try:
+            async with line.lock:
+                yield
+        finally:
+            line.length -= 1
+            if not line.length:
+                del self._lines[account_id]
 
     async def _decide_in(self, conn: Connection, ask: Ask) -> Answer:
         now = self._clock()
