@@ -173,7 +173,7 @@ class Stripe:
     async def _send(
         self, method: str, path: str, params: dict[str, Any], context: str | None, options: dict[str, Any]
     ) -> Outcome:
-        api = "v2" if path.startswith("/v2/") else "v1"
+        api, platform = "v2" if path.startswith("/v2/") else "v1", context is None
         if context is not None:
             options = {**options, "stripe_context" if api == "v2" else "stripe_account": context}
         async with self._limit:
@@ -186,8 +186,8 @@ class Stripe:
                 return Unknown("connection_lost", "The connection to Stripe was lost before an answer came.")
             except stripe.StripeError as error:
                 body = error.json_body if error.json_body is not None else _json(error.http_body)
-                return classify(error.http_status or 500, body, dict(error.headers or {}), api=api)
-        return classify(answer.code, answer.data, dict(answer.headers), api=api)
+                return classify(error.http_status or 500, body, dict(error.headers or {}), api=api, platform=platform)
+        return classify(answer.code, answer.data, dict(answer.headers), api=api, platform=platform)
 
 
 def _json(body: str | bytes | None) -> Any:

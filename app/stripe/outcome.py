@@ -57,8 +57,12 @@ PARKING = frozenset(
 )
 
 
-def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str) -> Outcome:
-    """The outcome of an answered call. Never raises, whatever the body is."""
+def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, platform: bool = True) -> Outcome:
+    """The outcome of an answered call. Never raises, whatever the body is.
+
+    ``platform`` says that the call was made in the platform's own context: its balance is filled up in time, so a lack of
+    money is waited for. A connected account's transfer is refused instead: it must not leave days after it was asked for.
+    """
     known = {k.lower(): v for k, v in headers.items()}
     request_id = known.get("request-id")
     if 200 <= status < 300:
@@ -73,9 +77,9 @@ def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str) ->
     kinds = {code, str(error.get("type") or "")}
     if status >= 500:
         return _server_error(api, known, code, message)
-    if status == 429 or kinds & AGAIN or (status == 409 and "idempotency_error" not in kinds):
+    if status in (408, 429) or kinds & AGAIN or (status == 409 and "idempotency_error" not in kinds):
         return TryAgain(code, message, _seconds(known.get("retry-after")))
-    if kinds & WAITING:
+    if kinds & WAITING and (platform or "insufficient_funds" not in kinds):
         return Waiting(code, message)
     return Rejected(code, message, request_id, parks=status in (401, 403) or bool(kinds & PARKING))
 

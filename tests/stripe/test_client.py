@@ -158,3 +158,11 @@ async def test_an_update_is_found_on_the_object_itself() -> None:
         assert await client.find_made(update, "cmd_1", NOW) is not None
         canned.will(200, '{"id": "ic_1", "metadata": {"cardrail_command": "cmd_0"}}')
         assert await client.find_made(update, "cmd_1", NOW) is None
+
+
+async def test_a_list_too_long_to_read_never_passes_for_an_empty_one() -> None:
+    async with talking() as (canned, client):
+        for n in range(100):
+            canned.will(200, f'{{"data": [{{"id": "ic_{n}"}}], "has_more": true}}')
+        with pytest.raises(TimeoutError):
+            await client.find_made(CARD, "cmd_1", NOW)

@@ -23,6 +23,11 @@ def test_money_not_there_yet_is_waited_for() -> None:
     assert classify(400, body, {}, api="v2") == Waiting("insufficient_funds", "low")
 
 
+def test_an_accounts_own_transfer_without_cover_is_refused() -> None:
+    body = {"error": {"type": "insufficient_funds", "code": "insufficient_funds", "message": "low"}}
+    assert classify(400, body, {}, api="v2", platform=False) == Rejected("insufficient_funds", "low")
+
+
 @pytest.mark.parametrize(("status", "parks"), [(400, False), (401, True), (402, False), (403, True), (404, False)])
 def test_a_no_for_good_parks_only_where_the_cause_is_ours(status: int, parks: bool) -> None:
     answer = classify(status, {"error": {"code": "nope"}}, {}, api="v1")
