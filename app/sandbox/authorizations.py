@@ -1,0 +1,271 @@
+"""Card authorizations: Stripe's own checks, the real-time endpoint, the hold."""
+
+import time
+from datetime import UTC, datetime
+
+import orjson
+
+from app.sandbox import books, capabilities
+from app.sandbox.calls import Answer, Call, Json, Record
+from app.sandbox.clock import unix
+from app.sandbox.errors import invalid, refused
+from app.sandbox.world import World
+
+KIND = "issuing.authorization"
+DEBIT = "v2.money_management.received_debit"
+CAP = 1_000_000
+"""No authorization above 10,000 USD, whatever the card's own limits."""
+DAYS = {"daily": 1, "weekly": 7, "monthly": 30, "yearly": 365, "all_time": 36500}
+MERCHANT: Json = {
+    "category": "eating_places_restaurants",
+    "category_code": "5812",
+    "name": "SANDBOX CAFE",
+    "network_id": "1234567890",
+    "city": "San Francisco",
+    "country": "US",
+    "postal_code": "94103",
+    "state": "CA",
+    "terminal_id": None,
+    "url": None,
+    "tax_id": None,
+}
+
+
+async def create(world: World, call: Call) -> Answer:
+    """Test helper: a merchant asks for money."""
+    body = call.params
+    card = world.find("issuing.card", body["card"], call.account, "v1")
+    wanted = int(body.get("amount") or body.get("merchant_amount") or 0)
+    if wanted <= 0:
+        raise invalid("amount must be positive", param="amount")
+    controllable = body.get("is_amount_controllable") == "true"
+    record = await authorize(world, card, wanted, body, controllable=controllable)
+    return Answer(record)
+
+
+async def authorize(world: World, card: Record, wanted: int, body: Json, *, controllable: bool = False) -> Record:
+    """Decide, record why, and hold the money when approved."""
+    data: Json = {
+        "amount": 0,
+        "approved": False,
+        "authorization_method": body.get("authorization_method", "online"),
+        "balance_transactions": [],
+        "card": dict(card.data),
+        "cardholder": card.data["cardholder"]["id"],
+        "currency": "usd",
+        "fleet": None,
+        "fraud_challenges": None,
+        "fuel": None,
+        "merchant_amount": int(body.get("merchant_amount") or wanted),
+        "merchant_currency": body.get("merchant_currency", "usd"),
+        "merchant_data": {**MERCHANT, **(body.get("merchant_data") or {})},
+        "metadata": {},
+        "network_data": {"transaction_id": "sandbox"},
+        "pending_request": None,
+        "request_history": [],
+        "status": "pending",
+        "token": None,
+        "transactions": [],
+        "treasury": None,
+        "verification_data": {
+            "address_line1_check": "not_provided",
+            "address_postal_code_check": "not_provided",
+            "authentication_exemption": None,
+            "cvc_check": "match",
+            "expiry_check": "match",
+            "three_d_secure": None,
+            **(body.get("verification_data") or {}),
+        },
+        "wallet": body.get("wallet"),
+    }
+    record = world.add(KIND, card.account, data, card=card, fa=card.hidden["fa"], wanted=wanted, captured=0)
+    approved, amount = await _decide(world, record, wanted, controllable=controllable)
+    data["approved"] = approved
+    data["amount"] = amount if approved else wanted
+    if approved:
+        debit = _hold(world, record, amount)
+        world.snapshot("created", record)
+        world.thin(".created", debit)
+        world.thin(".pending", debit)
+        _held(world, record, debit, amount)
+    else:
+        data["status"] = "closed"
+        world.snapshot("created", record)
+    return record
+
+
+async def _decide(world: World, record: Record, wanted: int, *, controllable: bool = False) -> tuple[bool, int]:
+    """Whether and how much; adds to the history why."""
+    began = time.perf_counter()
+    card: Record = record.hidden["card"]
+    reason = objection(world, card, wanted, record.data["merchant_data"])
+    approved, amount, message = reason is None, wanted, None
+    if reason is None:
+        reason = "card_active"
+        if world.authorization_url:
+            approved, amount, reason, message = await _ask(world, record, wanted, controllable=controllable)
+            world.cause = None
+            if approved and (late := objection(world, card, amount, record.data["merchant_data"])):
+                approved, reason = False, late
+    now = unix()
+    record.data["request_history"].append({
+        "amount": wanted if not approved else amount,
+        "approved": approved,
+        "authorization_code": f"S{len(world.decisions):05d}" if approved else None,
+        "created": now,
+        "currency": "usd",
+        "merchant_amount": record.data["merchant_amount"],
+        "merchant_currency": record.data["merchant_currency"],
+        "network_risk_score": 1,
+        "reason": reason,
+        "reason_message": message,
+        "requested_at": now,
+    })
+    took_ms = round((time.perf_counter() - began) * 1000, 3)
+    decision = {"authorization": record.id, "approved": approved, "reason": reason, "amount": amount}
+    world.decisions.append({**decision, "latency_ms": took_ms, "reason_message": message})
+    return approved, amount
+
+
+def objection(world: World, card: Record, wanted: int, merchant: Json) -> str | None:
+    """Why Stripe itself declines, before asking anybody; None when nothing objects."""
+    account = world.records.get(card.account)
+    if account is not None and (
+        account.data["closed"] or capabilities.status(account, capabilities.PREPAID) != "active"
+    ):
+        return "account_disabled"
+    if card.data["status"] != "active":
+        return f"card_{card.data['status']}"
+    holder = world.records[card.data["cardholder"]["id"]]
+    if holder.data["status"] != "active":
+        return f"cardholder_{holder.data['status']}"
+    if holder.data["requirements"]["disabled_reason"]:
+        return "cardholder_verification_required"
+    if wanted > CAP or _over_controls(world, card, wanted, merchant):
+        return "spending_controls"
+    fa: Record = card.hidden["fa"]
+    if fa.data["status"] != "open" or world.ledger.available(fa.id, currency_of(fa)) < wanted:
+        return "insufficient_funds"
+    return None
+
+
+def currency_of(fa: Record) -> str:
+    """What card spend is taken in: usdc where held, 1:1 to usd."""
+    held: list[str] = fa.data["storage"]["holds_currencies"]
+    return "usdc" if "usdc" in held else held[0]
+
+
+def _over_controls(world: World, card: Record, wanted: int, merchant: Json) -> bool:
+    controls = card.data["spending_controls"]
+    for what, value in (("categories", merchant["category"]), ("merchant_countries", merchant["country"])):
+        if value in (controls.get(f"blocked_{what}") or []):
+            return True
+        if controls.get(f"allowed_{what}") and value not in controls[f"allowed_{what}"]:
+            return True
+    for limit in controls.get("spending_limits") or []:
+        if limit["categories"] and merchant["category"] not in limit["categories"]:
+            continue
+        spent = 0
+        if limit["interval"] != "per_authorization":
+            since = datetime.now(UTC).timestamp() - DAYS[limit["interval"]] * 86400
+            spent = sum(
+                r.data["amount"]
+                for r in world.all(KIND, card.account)
+                if r.hidden["card"] is card and r.data["approved"] and r.data["created"] >= since
+            )
+        if spent + wanted > limit["amount"]:
+            return True
+    return False
+
+
+async def _ask(
+    world: World, record: Record, wanted: int, *, controllable: bool
+) -> tuple[bool, int, str, str | None]:
+    """Call the real-time endpoint: (approved, amount, reason, reason_message)."""
+    pending = {
+        "amount": wanted,
+        "amount_details": {"atm_fee": None, "cashback_amount": 0},
+        "currency": "usd",
+        "is_amount_controllable": controllable,
+        "merchant_amount": record.data["merchant_amount"],
+        "merchant_currency": record.data["merchant_currency"],
+        "network_risk_score": 1,
+    }
+    _, body = world.events.request(record, {**record.data, "pending_request": pending})
+    assert world.authorization_url is not None
+    default = world.authorization_default
+    status, content, headers = await world.webhooks.post(
+        world.authorization_url, body, world.authorization_secret, timeout_s=world.settings.authorization_timeout_s
+    )
+    if status == -1:
+        return default, wanted, "webhook_timeout", None
+    if status != 200:
+        return default, wanted, "webhook_error", f"status {status}"
+    if "stripe-version" not in headers:
+        return default, wanted, "webhook_error", "the response has no Stripe-Version header"
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return default, wanted, "webhook_error", "the response is not JSON"
+    if not isinstance(answer, dict) or type(answer.get("approved")) is not bool:
+        return default, wanted, "webhook_error", "approved is missing or no boolean"
+    amount = answer.get("amount", wanted)
+    if "amount" in answer and (not controllable or type(amount) is not int or not 0 < amount <= wanted):
+        return default, wanted, "webhook_error", "amount is not allowed here"
+    if isinstance(answer.get("metadata"), dict):
+        record.data["metadata"].update(answer["metadata"])
+    return answer["approved"], amount, "webhook_approved" if answer["approved"] else "webhook_declined", None
+
+
+def _hold(world: World, record: Record, amount: int) -> Record:
+    """The received debit of a new hold; not yet announced."""
+    fa: Record = record.hidden["fa"]
+    debit: Json = {
+        "status": "pending",
+        "type": "card_spend",
+        "financial_account": fa.id,
+        "amount": books.amount(amount, currency_of(fa)),
+        "external_amount": None,
+        "card_spend": {
+            "card_v1_id": record.data["card"]["id"],
+            "authorization": {"issuing_authorization_v1": record.id, "amount": books.amount(amount, "usd")},
+            "card_transactions": [],
+        },
+        "status_details": None,
+        "status_transitions": dict.fromkeys(("canceled_at", "failed_at", "returned_at", "succeeded_at")),
+        "description": None,
+        "receipt_url": None,
+        "dispute_details": None,
+    }
+    made = world.add(DEBIT, record.account, debit)
+    record.hidden["debit"] = made
+    return made
+
+
+def _held(world: World, record: Record, debit: Record, amount: int) -> None:
+    fa: Record = record.hidden["fa"]
+    signed = books.amount(-amount, currency_of(fa))
+    transaction = books.open_transaction(world, record.account, fa.id, ("received_debit", debit.id), signed)
+    record.hidden["transaction"] = transaction
+    books.move(world, transaction, "", available=-amount, outbound_pending=amount)
+
+
+async def increment(world: World, call: Call) -> Answer:
+    """Test helper: the merchant asks for more on the same authorization."""
+    record = world.find(KIND, call.ids[0], call.account, "v1")
+    more = int(call.params["increment_amount"])
+    if record.data["status"] != "pending":
+        raise refused("invalid_authorization_state", f"The authorization is {record.data['status']}.")
+    approved, amount = await _decide(world, record, more)
+    if approved:
+        before = record.data["amount"]
+        record.data["amount"] = before + amount
+        debit: Record = record.hidden["debit"]
+        debit.data["amount"]["value"] += amount
+        debit.data["card_spend"]["authorization"]["amount"]["value"] += amount
+        transaction: Record = record.hidden["transaction"]
+        transaction.data["amount"]["value"] -= amount
+        books.move(world, transaction, "", available=-amount, outbound_pending=amount)
+        world.snapshot("updated", record, {"amount": before})
+        world.thin(".updated", debit)
+    return Answer(record)

@@ -1,0 +1,79 @@
+"""Issuing cardholders."""
+
+from app.sandbox.calls import Answer, Call, Json
+from app.sandbox.errors import invalid
+from app.sandbox.world import World
+
+KIND = "issuing.cardholder"
+NAME_CHARS_MAX = 24
+
+
+def create(world: World, call: Call) -> Answer:
+    body = call.params
+    if len(body["name"]) > NAME_CHARS_MAX:
+        raise invalid(f"name is longer than {NAME_CHARS_MAX} characters", param="name")
+    company = body.get("company")
+    data: Json = {
+        "type": body.get("type", "individual"),
+        "status": body.get("status", "active"),
+        "name": body["name"],
+        "email": body.get("email"),
+        "phone_number": body.get("phone_number"),
+        "billing": {"address": {"line2": None, "state": None, **body["billing"]["address"]}},
+        "individual": _individual(body.get("individual")),
+        "company": {"tax_id_provided": "tax_id" in company} if isinstance(company, dict) else None,
+        "spending_controls": body.get("spending_controls"),
+        "preferred_locales": body.get("preferred_locales") or [],
+        "metadata": body.get("metadata") or {},
+    }
+    data["requirements"] = _requirements(data)
+    holder = world.add(KIND, call.account, data)
+    world.snapshot("created", holder)
+    return Answer(holder)
+
+
+def _individual(given: Json | None) -> Json | None:
+    if not given:
+        return None
+    dob = given.get("dob")
+    terms = (given.get("card_issuing") or {}).get("user_terms_acceptance")
+    lead = (given.get("user_terms_acceptance") or {}).get("lead")
+    accepted = lead or terms
+    shown = {**accepted, "date": int(accepted["date"])} if accepted and "date" in accepted else None
+    return {
+        "first_name": given.get("first_name"),
+        "last_name": given.get("last_name"),
+        "dob": {part: int(dob[part]) for part in ("day", "month", "year")} if dob else None,
+        "card_issuing": {"user_terms_acceptance": shown},
+        "verification": {"document": None},
+    }
+
+
+def _requirements(data: Json) -> Json:
+    """What is missing before the cardholder's cards may be used."""
+    due: list[str] = []
+    if data["type"] == "individual":
+        person = data["individual"] or {}
+        due += [f"individual.{name}" for name in ("first_name", "last_name") if not person.get(name)]
+        due += [] if person.get("dob") else [f"individual.dob.{part}" for part in ("day", "month", "year")]
+        if not (person.get("card_issuing") or {}).get("user_terms_acceptance"):
+            due += [f"individual.card_issuing.user_terms_acceptance.{part}" for part in ("date", "ip")]
+    return {"disabled_reason": "requirements.past_due" if due else None, "past_due": due}
+
+
+def update(world: World, call: Call) -> Answer:
+    holder = world.find(KIND, call.ids[0], call.account, "v1")
+    body = call.params
+    changed: Json = {}
+    for name in ("status", "email", "phone_number", "spending_controls", "metadata"):
+        if name in body:
+            changed[name] = holder.data[name]
+            holder.data[name] = body[name]
+    if "individual" in body:
+        changed["individual"] = holder.data["individual"]
+        new = _individual(body["individual"]) or {}
+        holder.data["individual"] = {**(holder.data["individual"] or {}), **{k: v for k, v in new.items() if v}}
+        changed["requirements"] = holder.data["requirements"]
+        holder.data["requirements"] = _requirements(holder.data)
+    world.snapshot("updated", holder, changed)
+    return Answer(holder)

@@ -1,0 +1,140 @@
+"""Issuing cards funded from a v2 financial account, their shipping, and their tokens."""
+
+from app.sandbox import capabilities
+from app.sandbox.calls import Answer, Call, Json, Record
+from app.sandbox.errors import invalid, refused
+from app.sandbox.world import World
+
+KIND = "issuing.card"
+TOKEN = "issuing.token"  # noqa: S105 - the name of a kind
+SHIPPING = {"submit": "submitted", "ship": "shipped", "deliver": "delivered", "return": "returned", "fail": "failure"}
+
+
+def create(world: World, call: Call) -> Answer:
+    body = call.params
+    fa_id = body.get("financial_account_v2")
+    if not fa_id:
+        message = "Missing required param: financial_account_v2."
+        raise invalid(message, code="parameter_missing", param="financial_account_v2")
+    fa = world.find("v2.money_management.financial_account", fa_id, call.account, "v1")
+    if fa.data["status"] != "open":
+        raise refused("pending_financial_account", f"The financial account {fa.id} is {fa.data['status']}.")
+    account = world.records.get(call.account)
+    if account is not None and capabilities.status(account, capabilities.PREPAID) != "active":
+        raise refused("capability_not_active", "commercial.lead.prepaid_card is not active.", status=403)
+    if "cardholder" not in body:
+        raise invalid("Missing required param: cardholder.", code="parameter_missing", param="cardholder")
+    holder = world.find("issuing.cardholder", body["cardholder"], call.account, "v1")
+    if body["currency"] != "usd":
+        raise invalid("currency must be usd", param="currency")
+    number = f"400000{world.ids.new('')[-10:]:0>10}"
+    card = world.add(KIND, call.account, _fresh(body, holder, number, fa), number=number, cvc="123", fa=fa)
+    world.snapshot("created", card)
+    return Answer(card)
+
+
+def _fresh(body: Json, holder: Record, number: str, fa: Record) -> Json:
+    wallet = {"eligible": bool(holder.data["email"] or holder.data["phone_number"]), "ineligible_reason": None}
+    controls = controls_of(body.get("spending_controls") or {})
+    shipping = body.get("shipping")
+    if body["type"] == "physical" and not shipping:
+        raise invalid("Missing required param: shipping.", code="parameter_missing", param="shipping")
+    return {
+        "type": body["type"],
+        "status": body.get("status", "inactive"),
+        "brand": "Visa",
+        "currency": "usd",
+        "last4": number[-4:],
+        "exp_month": 9,
+        "exp_year": 2031,
+        "cardholder": dict(holder.data),
+        "cancellation_reason": None,
+        "replacement_for": body.get("replacement_for"),
+        "replacement_reason": body.get("replacement_reason"),
+        "replaced_by": None,
+        "shipping": {"status": "pending", "carrier": None, "tracking_number": None, **shipping} if shipping else None,
+        "crypto_wallet": None,
+        "financial_account": None,
+        "financial_account_v2": fa.id,
+        "spending_controls": {"spending_limits": [], "spending_limits_currency": "usd", **controls},
+        "wallets": {"apple_pay": wallet, "google_pay": wallet, "primary_account_identifier": None},
+        "latest_fraud_warning": None,
+        "personalization_design": body.get("personalization_design"),
+        "second_line": body.get("second_line"),
+        "metadata": body.get("metadata") or {},
+    }
+
+
+def controls_of(given: Json) -> Json:
+    """Spending controls with numbers as numbers; an allow list and a block list of one thing exclude each other."""
+    out: Json = {key: value or [] for key, value in given.items()}
+    for what in ("categories", "merchant_countries", "card_presences"):
+        if given.get(f"allowed_{what}") and given.get(f"blocked_{what}"):
+            raise invalid(f"allowed_{what} and blocked_{what} exclude each other", param="spending_controls")
+    if "spending_limits" in given:
+        out["spending_limits"] = [
+            {"categories": [], **limit, "amount": int(limit["amount"])} for limit in given["spending_limits"] or []
+        ]
+    return out
+
+
+def update(world: World, call: Call) -> Answer:
+    card = world.find(KIND, call.ids[0], call.account, "v1")
+    body, changed = call.params, {}
+    if card.data["status"] == "canceled" and set(body) - {"metadata", "expand"}:
+        raise refused("card_canceled", "A canceled card cannot be changed.")
+    for name in ("status", "cancellation_reason", "personalization_design", "metadata"):
+        if name in body and body[name] != card.data[name]:
+            changed[name] = card.data[name]
+            card.data[name] = body[name]
+    if "spending_controls" in body:
+        changed["spending_controls"] = card.data["spending_controls"]
+        card.data["spending_controls"] = {**card.data["spending_controls"], **controls_of(body["spending_controls"] or {})}
+    if changed:
+        world.snapshot("updated", card, changed)
+    return Answer(card)
+
+
+def shipping(world: World, call: Call) -> Answer:
+    """Test helpers: submit, ship, deliver, return, fail."""
+    card = world.find(KIND, call.ids[0], call.account, "v1")
+    if card.data["shipping"] is None:
+        raise refused("invalid_card_state", "This card is not shipped.")
+    before = dict(card.data["shipping"])
+    card.data["shipping"] = {**before, "status": SHIPPING[call.path.rpartition("/")[2]]}
+    world.snapshot("updated", card, {"shipping": before})
+    return Answer(card)
+
+
+def provision(world: World, card: Record, wallet: str) -> Record:
+    """Control: the card is added to a wallet, and active there a step later."""
+    data: Json = {
+        "card": card.id,
+        "status": "requested",
+        "network": "visa",
+        "wallet_provider": wallet,
+        "token_type": "secure_element",
+        "last4": "9876",
+        "device_fingerprint": "sandbox",
+        "network_updated_at": card.data["created"],
+        "network_data": None,
+    }
+    token = world.add(TOKEN, card.account, data)
+    world.snapshot("created", token)
+    world.later(_become, world, token, "active")
+    return token
+
+
+def _become(world: World, token: Record, status: str) -> None:
+    before = token.data["status"]
+    if before != status:
+        token.data["status"] = status
+        world.snapshot("updated", token, {"status": before})
+
+
+def update_token(world: World, call: Call) -> Answer:
+    token = world.find(TOKEN, call.ids[0], call.account, "v1")
+    if token.data["status"] == "deleted":
+        raise refused("token_deleted", "A deleted token cannot be changed.")
+    _become(world, token, call.params["status"])
+    return Answer(token)

@@ -1,0 +1,151 @@
+"""Routes under ``/_sandbox/``: look at the world, change it as Stripe or the outside would, prove what happened."""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.sandbox import accounts, authorizations, captures, capabilities, cards, event_api, outbound, scenarios
+from app.sandbox.addresses import bank_credit
+from app.sandbox.calls import Json, Record
+from app.sandbox.errors import ApiError, invalid
+from app.sandbox.vocabulary import capability_in
+from app.sandbox.world import World
+
+
+def _account(world: World, ident: str) -> Record:
+    record = world.records.get(ident)
+    if record is None or record.kind != accounts.KIND:
+        raise ApiError(404, "not_found", f"No such account: {ident}")
+    return record
+
+
+def ledger(world: World, _ids: list[str], _body: Json) -> Json:
+    return world.ledger.proof()
+
+
+def requests(world: World, _ids: list[str], _body: Json) -> Json:
+    return {"requests": dict(world.requests), "created": dict(world.created)}
+
+
+def idle(world: World, _ids: list[str], _body: Json) -> Json:
+    return {"idle": world.idle(), "steps": world.pending_steps, "webhooks": world.webhooks.pending}
+
+
+def events(world: World, _ids: list[str], body: Json) -> Json:
+    wanted = str(body.get("undelivered", "")) in {"1", "true"}
+    rows = [
+        {"id": e.id, "type": e.type, "style": e.style, "account": e.account, "deliveries": e.deliveries}
+        for e in world.events.by_id.values()
+        if not wanted or e.undelivered
+    ]
+    return {"data": rows}
+
+
+def faults(world: World, _ids: list[str], body: Json) -> Json:
+    world.faults.set(body)
+    return world.faults.shown()
+
+
+def destination(world: World, _ids: list[str], body: Json) -> Json:
+    version = str(body.get("api_version") or world.settings.api_version)
+    record = event_api.register(world, str(body["url"]), str(body["secret"]), str(body.get("event_payload", "thin")), version)
+    return {**record.data, "url": record.hidden["url"]}
+
+
+def authorization_endpoint(world: World, _ids: list[str], body: Json) -> Json:
+    world.authorization_url = body.get("url")
+    world.authorization_secret = body.get("secret", world.authorization_secret)
+    world.authorization_default = bool(body.get("default", world.authorization_default))
+    return {"url": world.authorization_url, "default": world.authorization_default}
+
+
+def decisions(world: World, _ids: list[str], _body: Json) -> Json:
+    return {"data": world.decisions}
+
+
+async def purchase(world: World, _ids: list[str], body: Json) -> Json:
+    """A purchase: authorized, and captured unless ``capture`` is false."""
+    account = str(body["account"])
+    usable = [c for c in world.all("issuing.card", account) if c.data["status"] == "active"]
+    card = world.records.get(body["card"]) if body.get("card") else next(iter(usable), None)
+    if card is None or card.kind != "issuing.card" or card.account != account:
+        raise invalid(f"{account} has no active card", param="card")
+    amount = body.get("amount")
+    if type(amount) is not int or amount <= 0:
+        raise invalid("amount must be a positive integer", param="amount")
+    record = await authorizations.authorize(world, card, amount, body)
+    spent: Json | None = None
+    if record.data["approved"] and body.get("capture", True):
+        spent = captures.capture_now(world, record, record.data["amount"]).data
+    history = record.data["request_history"][-1]
+    return {"approved": record.data["approved"], "reason": history["reason"], "authorization": record.data, "transaction": spent}
+
+
+def close(world: World, ids: list[str], _body: Json) -> Json:
+    account = _account(world, ids[0])
+    accounts.shut(world, account)
+    return account.data
+
+
+def capability(world: World, ids: list[str], body: Json) -> Json:
+    """Set ``path`` (``card_creator.commercial.lead.prepaid_card``; either vocabulary) to ``status``."""
+    account = _account(world, ids[0])
+    name, _, path = str(body["path"]).partition(".")
+    name = "money_manager" if name == "storer" else name
+    status = str(body["status"])
+    if name not in account.data["configuration"] or account.data["configuration"][name] is None:
+        raise invalid(f"no such configuration: {name}", param="path")
+    if status != "active" and status not in capabilities.DETAILS:
+        raise invalid(f"no such status: {status}", param="status")
+    capabilities.change(world, account, {f"{name}.{one}": status for one in capability_in(path)})
+    return account.data
+
+
+def kyc(world: World, ids: list[str], body: Json) -> Json:
+    outcome = str(body.get("outcome"))
+    if outcome not in scenarios.OUTCOMES:
+        raise invalid(f"outcome must be one of {', '.join(scenarios.OUTCOMES)}", param="outcome")
+    account = _account(world, ids[0])
+    scenarios.decide(world, account, outcome)
+    return account.data
+
+
+def platform_credit(world: World, _ids: list[str], body: Json) -> Json:
+    fa = world.records[world.settings.platform_financial_account]
+    amount = body["amount"]
+    if isinstance(amount, dict):
+        amount = amount["value"]
+    if type(amount) is not int or amount <= 0:
+        raise invalid("amount must be a positive integer", param="amount")
+    return bank_credit(world, fa, amount, "usd", None, "us_domestic_wire").data
+
+
+def token(world: World, _ids: list[str], body: Json) -> Json:
+    card = world.records.get(str(body["card"]))
+    if card is None or card.kind != cards.KIND:
+        raise invalid("no such card", param="card")
+    return cards.provision(world, card, str(body.get("wallet_provider", "apple_pay"))).data
+
+
+def outbound_end(world: World, ids: list[str], body: Json) -> Json:
+    return outbound.end_by_hand(world, ids[0], str(body["status"])).data
+
+
+Control = Callable[[World, list[str], Json], Any]
+ROUTES: tuple[tuple[str, str, Control], ...] = (
+    ("GET", "/_sandbox/ledger", ledger),
+    ("GET", "/_sandbox/requests", requests),
+    ("GET", "/_sandbox/idle", idle),
+    ("GET", "/_sandbox/events", events),
+    ("GET", "/_sandbox/faults", faults),
+    ("PUT", "/_sandbox/faults", faults),
+    ("POST", "/_sandbox/destinations", destination),
+    ("PUT", "/_sandbox/authorization_endpoint", authorization_endpoint),
+    ("GET", "/_sandbox/authorizations", decisions),
+    ("POST", "/_sandbox/purchases", purchase),
+    ("POST", "/_sandbox/accounts/{id}/close", close),
+    ("POST", "/_sandbox/accounts/{id}/capabilities", capability),
+    ("POST", "/_sandbox/accounts/{id}/kyc", kyc),
+    ("POST", "/_sandbox/platform/credits", platform_credit),
+    ("POST", "/_sandbox/tokens", token),
+    ("POST", "/_sandbox/outbound/{id}", outbound_end),
+)

@@ -1,0 +1,118 @@
+"""Outbound setup intents and the payout methods they set up."""
+
+from app.sandbox import listing
+from app.sandbox.calls import Answer, Call, Json, Record
+from app.sandbox.errors import invalid, refused
+from app.sandbox.world import World
+
+INTENT = "v2.money_management.outbound_setup_intent"
+KIND = "v2.money_management.payout_method"
+PREFIXES = {"crypto_wallet": "cwa_test_", "bank_account": "usba_test_", "card": "card_test_", "pix": "pix_test_"}
+NETWORKS = frozenset(
+    "arbitrum avalanche_c_chain base ethereum optimism polygon solana stellar tempo".split()  # noqa: SIM905 - a list
+)
+USES = {"payment": "payments", "transfer": "transfers"}
+
+
+def create(world: World, call: Call) -> Answer:
+    body = call.params
+    use = USES.get(body.get("usage_intent", "payment"))
+    if use is None:
+        raise invalid("Invalid usage_intent", param="usage_intent")
+    if call.account == world.platform and body.get("payout_method_data"):
+        message = "The platform can have no more payout methods. Was the context header forgotten?"
+        raise refused("limit_payout_method", message, kind="quota_exceeded")
+    if body.get("payout_method"):
+        method = world.find(KIND, body["payout_method"], call.account)
+        if method.data["archived"]:
+            raise refused("archived_payout_method", "The payout method is archived.")
+        method.data["usage_status"][use] = "eligible"
+        world.thin(".updated", method)
+    elif body.get("payout_method_data"):
+        method = _method(world, call, body["payout_method_data"], use)
+    else:
+        raise invalid("Missing required param: payout_method_data.", code="parameter_missing", param="payout_method_data")
+    data: Json = {
+        "status": "succeeded",
+        "usage_intent": body.get("usage_intent", "payment"),
+        "next_action": None,
+        "payout_method": method.data,
+    }
+    intent = world.add(INTENT, call.account, data)
+    method.data["latest_outbound_setup_intent"] = intent.id
+    return Answer(intent)
+
+
+def _method(world: World, call: Call, wanted: Json, use: str) -> Record:
+    kind = wanted["type"]
+    details = wanted.get(kind)
+    if kind not in PREFIXES or not isinstance(details, dict):
+        raise refused("invalid_payout_method_data", f"{kind} needs its details.")
+    shown: Json
+    if kind == "crypto_wallet":
+        if details["network"] not in NETWORKS:
+            raise refused("invalid_payout_method_data", f"Unknown network: {details['network']}")
+        if details["network"] == "stellar" and not details.get("memo"):
+            raise refused("invalid_payout_method_data", "Stellar needs a memo.")
+        shown = {"address": details["address"], "network": details["network"], "memo": details.get("memo")}
+    elif kind == "bank_account":
+        shown = _bank(details)
+    else:
+        shown = {"last4": "4242"}
+    usage = {"payments": "requires_action", "transfers": "requires_action", use: "eligible"}
+    data: Json = {
+        "type": kind,
+        kind: shown,
+        "usage_status": usage,
+        "archived": False,
+        "restricted": False,
+        "available_payout_speeds": ["standard"],
+        "latest_outbound_setup_intent": None,
+        "alternative_reference": None,
+    }
+    method = world.add(KIND, call.account, data, ident=world.ids.new(PREFIXES[kind]))
+    world.thin(".created", method)
+    return method
+
+
+def _bank(details: Json) -> Json:
+    return {
+        "bank_account_type": details.get("bank_account_type", "checking"),
+        "bank_name": "Elsewhere Bank",
+        "country": details["country"],
+        "last4": details["account_number"][-4:],
+        "routing_number": details.get("routing_number"),
+        "swift_code": details.get("swift_code"),
+        "branch_number": details.get("branch_number"),
+        "enabled_delivery_schemes": [],
+        "supported_currencies": [details["currency"]],
+    }
+
+
+def retrieve_intent(world: World, call: Call) -> Answer:
+    return Answer(world.find(INTENT, call.ids[0], call.account))
+
+
+def intents(world: World, call: Call) -> Answer:
+    return listing.v2(call, world.all(INTENT, call.account), lambda _: True, lambda r: r.data)
+
+
+def retrieve(world: World, call: Call) -> Answer:
+    return Answer(world.find(KIND, call.ids[0], call.account))
+
+
+def everything(world: World, call: Call) -> Answer:
+    usage = call.params.get("usage_status")
+    filters: Json = usage if isinstance(usage, dict) else {}
+
+    def matches(record: Record) -> bool:
+        return all(record.data["usage_status"].get(use) in values for use, values in filters.items())
+
+    return listing.v2(call, world.all(KIND, call.account), matches, lambda r: r.data)
+
+
+def archive(world: World, call: Call) -> Answer:
+    method = world.find(KIND, call.ids[0], call.account)
+    method.data["archived"] = call.path.endswith("/archive")
+    world.thin(".updated", method)
+    return Answer(method)

@@ -1,0 +1,47 @@
+"""Records as the caller's API version shows them."""
+
+from app.sandbox.accounts import shown_account
+from app.sandbox.addresses import shown_address
+from app.sandbox.calls import Call, Json, Record
+from app.sandbox.world import World
+
+
+def render(world: World, record: Record, call: Call) -> Json:
+    """The JSON body for one record."""
+    match record.kind:
+        case "v2.core.account":
+            return shown_account(record, call)
+        case "v2.money_management.financial_account":
+            return shown_financial_account(world, record)
+        case "v2.money_management.financial_address":
+            return shown_address(record, call)
+        case "issuing.card":
+            return _card(record, call)
+        case "v2.core.event_destination":
+            return _destination(record, call)
+        case _:
+            return record.data
+
+
+def shown_financial_account(world: World, record: Record) -> Json:
+    """With the balance of this moment."""
+    currencies = record.data["storage"]["holds_currencies"]
+    return {**record.data, "balance": world.ledger.balance(record.id, currencies)}
+
+
+def _card(record: Record, call: Call) -> Json:
+    expand = call.params.get("expand") or []
+    extra = {name: record.hidden[name] for name in ("number", "cvc") if name in expand and record.data["type"] == "virtual"}
+    return {**record.data, **extra}
+
+
+def _destination(record: Record, call: Call) -> Json:
+    include = call.params.get("include") or []
+    endpoint: Json = {"url": None, "signing_secret": None}
+    if "webhook_endpoint.url" in include:
+        endpoint["url"] = record.hidden["url"]
+    if "webhook_endpoint.signing_secret" in include and call.path.endswith("event_destinations"):
+        endpoint["signing_secret"] = record.hidden["secret"]
+    return {**record.data, "webhook_endpoint": endpoint}
+
+
