@@ -20,6 +20,7 @@ from starlette.responses import Response
 from app.flow.late import DATA_ERRORS, LOST, Breaker, LateRecords, Unreadable
 from app.machines import decision
 from app.machines.decision import Approve, Decline, Request, Snapshot
+from app.machines.events import Json
 from app.machines.programme import HARD_CAP, Authorization
 from app.store import decisions
 from app.store.db import Connection, Pool
@@ -137,6 +138,27 @@ class Authorizer:
         _answered.labels(str(answer.approved).lower(), answer.reason).inc()
         _took.observe((time.perf_counter_ns() - begun) / 1e9)
         return self._response(answer)
+
+    async def trial(self, account_id: str, authorization: Json) -> Json:
+        """What this authorization would be answered now, and why. Decides, locks and records nothing.
+
+        ``authorization`` is Stripe's object with its ``pending_request``. Raises ValueError when it asks for nothing.
+        """
+        request, now = decision.request_of(authorization), self._clock()
+        async with self._pool.acquire() as conn:
+            snapshot, _ = await decisions.facts(conn, account_id, request, self._rules, now)
+        outcome = decision.decide(snapshot, request, self._rules, now)
+        return {
+            "approved": isinstance(outcome, Approve),
+            "reason": outcome.reason,
+            "amount": outcome.amount if isinstance(outcome, Approve) else 0,
+            "ceilings": [
+                {"room": ceiling.room, "reason": ceiling.reason}
+                for ceiling in decision.ceilings(snapshot, request, self._rules)
+            ],
+            "snapshot": msgspec.to_builtins(snapshot),
+            "rules": self._rules_version,
+        }
 
     async def close(self, *, wait_s: float = 2.0) -> None:
         """Let what is under way end and write what waits, for at most ``wait_s``."""

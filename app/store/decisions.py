@@ -4,7 +4,7 @@ The rule: all decisions of one account stand in line behind :func:`begin`, whose
 a statement of its own after it, so it sees every decision that was committed before. Every lookup is by the account.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
@@ -121,8 +121,9 @@ VALUES ($1, $2, 'webhook', $3, 'snapshot', $4, $5, $6, CASE WHEN $6 = 'applied' 
 
 _STRIPE_SAID = """
 UPDATE decisions d SET stripe_reason = said.reason, stripe_approved = said.approved
-  FROM unnest($3::int[], $4::text[], $5::bool[]) AS said (history, reason, approved)
- WHERE d.account_id = $1 AND d.authorization_id = $2 AND (d.inputs ->> 'history')::int = said.history
+  FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::bool[])
+       AS said (account_id, authorization_id, history, reason, approved)
+ WHERE d.account_id = said.account_id AND d.authorization_id = said.authorization_id AND (d.inputs ->> 'history')::int = said.history
    AND (d.stripe_reason IS DISTINCT FROM said.reason OR d.stripe_approved IS DISTINCT FROM said.approved)
 RETURNING d.approved, said.approved AS stripe_approved, said.reason
 """
@@ -264,15 +265,21 @@ async def record_stripe(
     A decision belongs to the entry whose place is the length that the history had when it was asked for, so a late or
     repeated observation joins the same entries again and changes nothing.
     """
-    said = sorted(history, key=lambda entry: int(entry.get("created") or 0))
-    rows: list[Row] = await conn.fetch(
-        _STRIPE_SAID,
-        account_id,
-        authorization_id,
-        list(range(len(said))),
-        [str(entry.get("reason") or "unknown") for entry in said],
-        [entry.get("approved") is True for entry in said],
-    )
+    return await record_stripe_all(conn, [(account_id, authorization_id, history)])
+
+
+async def record_stripe_all(
+    conn: Connection, authorizations: Iterable[tuple[str, str, Sequence[Mapping[str, Any]]]]
+) -> int:
+    """:func:`record_stripe` for many ``(account, authorization, history)``, in one statement."""
+    said = [
+        (account_id, authorization_id, place, str(entry.get("reason") or "unknown"), entry.get("approved") is True)
+        for account_id, authorization_id, history in authorizations
+        for place, entry in enumerate(sorted(history, key=lambda entry: int(entry.get("created") or 0)))
+    ]
+    if not said:
+        return 0
+    rows: list[Row] = await conn.fetch(_STRIPE_SAID, *(list(column) for column in zip(*said, strict=True)))
     differ = [row for row in rows if _differs(row)]
     for row in differ:
         _mismatches.labels(row["reason"] if row["reason"] in _KNOWN else "other").inc()

@@ -243,6 +243,33 @@ async def test_transfers_under_way_are_not_spent_again(pool: db.Pool, build: Bui
     assert (await ask(authorizer, request(300)))["approved"]
 
 
+async def test_a_stuck_account_delays_no_other(pool: db.Pool, build: Builder, dsn: str) -> None:
+    await seed(pool)
+    await seed(pool, account="acct_other")
+    authorizer = await build(deadline_ms=1_000)
+    other = await db.connect(dsn)
+    await decisions.begin(other, ACCOUNT)
+    stuck = [asyncio.create_task(ask(authorizer, request(1))) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    begun = time.perf_counter()
+    response = await authorizer.answer(*event(request(1), account="acct_other"))
+    assert time.perf_counter() - begun < 0.5
+    assert msgspec.json.decode(response.body)["approved"]
+    await other.close()
+    assert all(answer["approved"] for answer in await asyncio.gather(*stuck))
+
+
+async def test_a_trial_tells_the_answer_and_leaves_no_trace(pool: db.Pool, build: Builder) -> None:
+    await seed(pool, available=1_000)
+    authorizer = await build()
+    tried = await authorizer.trial(ACCOUNT, request(1_001))
+    assert (tried["approved"], tried["reason"]) == (False, "insufficient_balance")
+    assert {"room": 1_000, "reason": "insufficient_balance"} in tried["ceilings"]  # type: ignore[operator]  # JSON
+    assert await pool.fetchval("SELECT count(*) FROM decisions") == 0
+    with pytest.raises(ValueError, match="no pending amount"):
+        await authorizer.trial(ACCOUNT, {"id": "iauth_x"})
+
+
 @pytest.mark.parametrize("default", [False, True])
 async def test_past_the_deadline_the_default_answers_and_is_kept(
     pool: db.Pool, build: Builder, dsn: str, default: bool
