@@ -167,8 +167,14 @@ def decode_cursor(cursor: str, shape: Sequence[type]) -> list[Any]:
 
 def _fits(value: object, kind: type) -> bool:
     if kind is datetime:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    return type(value) is kind
+        return isinstance(value, str) and _plain_time(datetime.fromisoformat(value))
+    if kind is int:
+        return type(value) is int and 0 <= value < 2**62
+    return isinstance(value, str) and "\x00" not in value
+
+
+def _plain_time(value: datetime) -> bool:
+    return value.tzinfo is not None and 1970 <= value.year <= 2200
 
 
 def page(*shape: type) -> Callable[..., Page]:

@@ -1,8 +1,9 @@
 """The shapes of answers, for the API's description. Money is minor units with its currency; times are RFC 3339 UTC."""
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 
@@ -15,6 +16,13 @@ class Body(BaseModel):
     """What a caller sends: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        for name, value in self:
+            if isinstance(value, str) and "\x00" in value:
+                raise PydanticCustomError("text", "{name} holds a NUL character", {"name": name})
+        return self
 
 
 class Money(BaseModel):

@@ -6,6 +6,7 @@ reconnect a line of that overlap may come twice, none is missed: id ``microsecon
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -29,6 +30,10 @@ LOOK_EVERY_S = 0.25
 PING_EVERY_S = 15
 LINES_MAX = 500
 OVERLAP = timedelta(seconds=1)
+LATEST_US = 7 * 10**15
+"""Some time in 2191: no line is younger."""
+
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 LastEventId = Annotated[
     str | None,
@@ -57,28 +62,26 @@ async def stream_account(
 @router.get("/stream", **Streamed)
 async def stream_all(services: Svc, _who: Reader, last_event_id: LastEventId = None) -> Response:
     """Journal lines of all accounts as they are written; without `Last-Event-ID` from now on."""
-    since = datetime.now(UTC) if last_event_id is None else _since(last_event_id)
-    seen = set() if last_event_id is None else {_key_of(last_event_id)}
-    return EventSourceResponse(_all_lines(services, since, seen), ping=PING_EVERY_S)
+    if last_event_id is None:
+        return EventSourceResponse(_all_lines(services, datetime.now(UTC), set()), ping=PING_EVERY_S)
+    since, line = _place(last_event_id)
+    return EventSourceResponse(_all_lines(services, since, {line}), ping=PING_EVERY_S)
 
 
 def _seq(given: str, account_id: str) -> int:
     account, _, seq = given.rpartition(":")
-    if account != account_id or not seq.isdigit():
+    if account != account_id or not _COUNT.fullmatch(seq):
         raise BadInput("Last-Event-ID is none of this stream's.", code="bad_last_event_id")
     return int(seq)
 
 
-def _since(given: str) -> datetime:
+def _place(given: str) -> tuple[datetime, tuple[str, int]]:
+    """When the line was written, and which one it was."""
     micros, _, rest = given.partition(":")
-    if not micros.isdigit() or not rest.rpartition(":")[2].isdigit() or int(micros) > 10**17:
+    account, _, seq = rest.rpartition(":")
+    if not _COUNT.fullmatch(micros) or not _COUNT.fullmatch(seq) or int(micros) > LATEST_US:
         raise BadInput("Last-Event-ID is none of this stream's.", code="bad_last_event_id")
-    return datetime.fromtimestamp(int(micros) / 1_000_000, UTC)
-
-
-def _key_of(given: str) -> tuple[str, int]:
-    account, _, seq = given.partition(":")[2].rpartition(":")
-    return account, int(seq)
+    return datetime.fromtimestamp(int(micros) / 1_000_000, UTC), (account, int(seq))
 
 
 async def _account_lines(services: Services, account_id: str, seq: int) -> AsyncIterator[ServerSentEvent]:

@@ -1,0 +1,76 @@
+"""Whatever is sent, the answer is a problem that blames the right side, and never a 5xx."""
+
+import json
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from app.web.deps import encode_cursor
+from app.wiring import Services
+from tests.web.conftest import add_account
+from tests.web.test_api_enrollments import body as enrollment
+
+HUGE = 10**30
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/v1/accounts/acct_1/journal", [2**63]),
+        ("/v1/accounts/acct_1/journal", [-(2**62)]),
+        ("/v1/accounts", ["\x00"]),
+        ("/v1/events", ["0001-01-01T00:00:00+14:00", "a", "b"]),
+        ("/v1/events", ["9999-12-31T23:59:59-14:00", "a", "b"]),
+        ("/v1/commands", ["2026-01-01T00:00:00", "a", "b"]),
+    ],
+)
+async def test_a_forged_cursor_is_no_5xx(api: httpx.AsyncClient, services: Services, path: str, key: list[Any]) -> None:
+    await add_account(services.pool, "acct_1")
+    answer = await api.get(path, params={"cursor": encode_cursor(key)})
+    assert answer.status_code in (200, 400), answer.text
+
+
+@pytest.mark.parametrize("last", [f"acct_1:{HUGE}", "acct_1:-1", "acct_1:", ":", "acct_1:\xb2"])
+async def test_a_forged_last_event_id_is_a_400(api: httpx.AsyncClient, services: Services, last: str) -> None:
+    await add_account(services.pool, "acct_1")
+    for path in ("/v1/accounts/acct_1/stream", "/v1/stream"):
+        answer = await api.get(path, headers={"Last-Event-ID": last.encode("latin-1")})  # type: ignore[dict-item] # raw bytes
+        assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800", "a" * 100_000])
+@pytest.mark.parametrize("field", ["reference", "display_name"])
+async def test_a_text_that_cannot_be_kept_is_refused(
+    api: httpx.AsyncClient, services: Services, field: str, text: str
+) -> None:
+    content = json.dumps(enrollment(**{field: text})).encode()
+    answer = await api.post("/v1/enrollments", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert await services.pool.fetchval("SELECT count(*) FROM events") == 0
+
+
+@pytest.mark.parametrize("value", [HUGE, 2**63, 1e400, None, [], {}, "1"])
+async def test_an_amount_that_is_none_is_refused(api: httpx.AsyncClient, services: Services, value: Any) -> None:
+    await add_account(services.pool, "acct_1")
+    content = json.dumps({"amount": {"value": value, "currency": "usd"}}).encode()
+    answer = await api.post(
+        "/v1/accounts/acct_1/fundings", content=content, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'"x"', b"{" * 5000])
+async def test_a_body_that_is_no_object_is_refused(api: httpx.AsyncClient, content: bytes) -> None:
+    answer = await api.post("/v1/enrollments", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert orjson.loads(answer.content)["code"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "k\xff"])
+async def test_a_strange_idempotency_key_is_refused_or_taken(api: httpx.AsyncClient, key: str) -> None:
+    headers: Any = {"Idempotency-Key": key.encode("latin-1")}
+    answer = await api.post("/v1/enrollments", json=enrollment(), headers=headers)
+    assert answer.status_code in (202, 422)
