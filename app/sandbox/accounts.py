@@ -28,7 +28,9 @@ def shown_account(record: Record, call: Call) -> Json:
     data = record.data
     out = {
         **data,
-        "configuration": {c: data["configuration"][c] if f"configuration.{c}" in include else None for c in CONFIGURATIONS},
+        "configuration": {
+            c: data["configuration"][c] if f"configuration.{c}" in include else None for c in CONFIGURATIONS
+        },
     }
     for part in ("defaults", "identity", "requirements", "future_requirements"):
         if part not in include:

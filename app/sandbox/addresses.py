@@ -56,7 +56,9 @@ def create(world: World, call: Call) -> Answer:
             raise invalid("Missing required param: bank_account.currency.", code="parameter_missing")
         currency = bank["currency"]
         data["settlement_currency"] = body.get("settlement_currency", currency)
-        data["bank_account"] = _bank(world, currency, bank.get("country") or {"usd": "US", "mxn": "MX"}.get(currency, "IE"))
+        data["bank_account"] = _bank(
+            world, currency, bank.get("country") or {"usd": "US", "mxn": "MX"}.get(currency, "IE")
+        )
     else:
         network = (body.get("crypto_wallet") or {}).get("network", "polygon")
         number = world.ids.new("")
@@ -147,7 +149,10 @@ def bank_credit(world: World, fa: Record, value: int, currency: str, address: st
     """Money from a bank outside."""
     detail = {
         "financial_address": address,
-        "originating_bank_account": {"type": "aba", "aba": {"network": network, "last4": "6789", "bank_name": "Elsewhere"}},
+        "originating_bank_account": {
+            "type": "aba",
+            "aba": {"network": network, "last4": "6789", "bank_name": "Elsewhere"},
+        },
         "statement_descriptor": "SANDBOX",
     }
     external = books.amount(value, currency)

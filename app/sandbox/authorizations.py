@@ -79,6 +79,7 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
         "wallet": body.get("wallet"),
     }
     record = world.add(KIND, card.account, data, card=card, fa=card.hidden["fa"], wanted=wanted, captured=0)
+    data = record.data
     approved, amount = await _decide(world, record, wanted, controllable=controllable)
     data["approved"] = approved
     data["amount"] = amount if approved else wanted
@@ -108,19 +109,21 @@ async def _decide(world: World, record: Record, wanted: int, *, controllable: bo
             if approved and (late := objection(world, card, amount, record.data["merchant_data"])):
                 approved, reason = False, late
     now = unix()
-    record.data["request_history"].append({
-        "amount": wanted if not approved else amount,
-        "approved": approved,
-        "authorization_code": f"S{len(world.decisions):05d}" if approved else None,
-        "created": now,
-        "currency": "usd",
-        "merchant_amount": record.data["merchant_amount"],
-        "merchant_currency": record.data["merchant_currency"],
-        "network_risk_score": 1,
-        "reason": reason,
-        "reason_message": message,
-        "requested_at": now,
-    })
+    record.data["request_history"].append(
+        {
+            "amount": wanted if not approved else amount,
+            "approved": approved,
+            "authorization_code": f"S{len(world.decisions):05d}" if approved else None,
+            "created": now,
+            "currency": "usd",
+            "merchant_amount": record.data["merchant_amount"],
+            "merchant_currency": record.data["merchant_currency"],
+            "network_risk_score": 1,
+            "reason": reason,
+            "reason_message": message,
+            "requested_at": now,
+        }
+    )
     took_ms = round((time.perf_counter() - began) * 1000, 3)
     decision = {"authorization": record.id, "approved": approved, "reason": reason, "amount": amount}
     world.decisions.append({**decision, "latency_ms": took_ms, "reason_message": message})
@@ -178,9 +181,7 @@ def _over_controls(world: World, card: Record, wanted: int, merchant: Json) -> b
     return False
 
 
-async def _ask(
-    world: World, record: Record, wanted: int, *, controllable: bool
-) -> tuple[bool, int, str, str | None]:
+async def _ask(world: World, record: Record, wanted: int, *, controllable: bool) -> tuple[bool, int, str, str | None]:
     """Call the real-time endpoint: (approved, amount, reason, reason_message)."""
     pending = {
         "amount": wanted,

@@ -78,7 +78,9 @@ def move(world: World, transaction: Record, counter: str, **parts: int) -> None:
         world.thin(".updated", transaction, extra)
 
 
-def receive(world: World, fa: Record, kind: str, detail: Json, value: int, currency: str, counter: str, **more: object) -> Record:
+def receive(
+    world: World, fa: Record, kind: str, detail: Json, value: int, currency: str, counter: str, **more: object
+) -> Record:
     """A received credit that succeeds at once, its transaction, and both events. ``counter`` is who pays."""
     money = amount(value, currency)
     now = rfc3339()

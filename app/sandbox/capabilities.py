@@ -90,7 +90,11 @@ def change(world: World, account: Record, wanted: dict[str, str]) -> None:
 def requirement(field: str, who: str, deadline: str, restricts: list[str]) -> Json:
     """One entry of ``requirements.entries``."""
     impacts = [
-        {"capability": full.partition(".")[2], "configuration": full.partition(".")[0], "deadline": {"status": deadline}}
+        {
+            "capability": full.partition(".")[2],
+            "configuration": full.partition(".")[0],
+            "deadline": {"status": deadline},
+        }
         for full in restricts
     ]
     return {

@@ -61,7 +61,9 @@ def capture_now(world: World, record: Record, amount: int, *, close: bool = True
     return spent
 
 
-def _transaction(world: World, card: Record, amount: int, authorization: Record | None, merchant: Json | None = None) -> Record:
+def _transaction(
+    world: World, card: Record, amount: int, authorization: Record | None, merchant: Json | None = None
+) -> Record:
     data: Json = {
         "type": "capture" if amount < 0 else "refund",
         "amount": amount,
@@ -141,7 +143,12 @@ def force(world: World, call: Call) -> Answer:
             "external_amount": None,
             "card_spend": {"card_v1_id": card.id, "authorization": None, "card_transactions": [link]},
             "status_details": None,
-            "status_transitions": {"canceled_at": None, "failed_at": None, "returned_at": None, "succeeded_at": rfc3339()},
+            "status_transitions": {
+                "canceled_at": None,
+                "failed_at": None,
+                "returned_at": None,
+                "succeeded_at": rfc3339(),
+            },
         },
     )
     signed = books.amount(-amount, currency_of(fa))

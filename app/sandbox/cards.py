@@ -80,7 +80,8 @@ def controls_of(given: Json) -> Json:
 
 def update(world: World, call: Call) -> Answer:
     card = world.find(KIND, call.ids[0], call.account, "v1")
-    body, changed = call.params, {}
+    body = call.params
+    changed: Json = {}
     if card.data["status"] == "canceled" and set(body) - {"metadata", "expand"}:
         raise refused("card_canceled", "A canceled card cannot be changed.")
     for name in ("status", "cancellation_reason", "personalization_design", "metadata"):
@@ -89,7 +90,10 @@ def update(world: World, call: Call) -> Answer:
             card.data[name] = body[name]
     if "spending_controls" in body:
         changed["spending_controls"] = card.data["spending_controls"]
-        card.data["spending_controls"] = {**card.data["spending_controls"], **controls_of(body["spending_controls"] or {})}
+        card.data["spending_controls"] = {
+            **card.data["spending_controls"],
+            **controls_of(body["spending_controls"] or {}),
+        }
     if changed:
         world.snapshot("updated", card, changed)
     return Answer(card)

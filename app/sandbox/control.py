@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.sandbox import accounts, authorizations, captures, capabilities, cards, event_api, outbound, scenarios
+from app.sandbox import accounts, authorizations, capabilities, captures, cards, event_api, outbound, scenarios
 from app.sandbox.addresses import bank_credit
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import ApiError, invalid
@@ -47,7 +47,9 @@ def faults(world: World, _ids: list[str], body: Json) -> Json:
 
 def destination(world: World, _ids: list[str], body: Json) -> Json:
     version = str(body.get("api_version") or world.settings.api_version)
-    record = event_api.register(world, str(body["url"]), str(body["secret"]), str(body.get("event_payload", "thin")), version)
+    record = event_api.register(
+        world, str(body["url"]), str(body["secret"]), str(body.get("event_payload", "thin")), version
+    )
     return {**record.data, "url": record.hidden["url"]}
 
 
@@ -77,7 +79,12 @@ async def purchase(world: World, _ids: list[str], body: Json) -> Json:
     if record.data["approved"] and body.get("capture", True):
         spent = captures.capture_now(world, record, record.data["amount"]).data
     history = record.data["request_history"][-1]
-    return {"approved": record.data["approved"], "reason": history["reason"], "authorization": record.data, "transaction": spent}
+    return {
+        "approved": record.data["approved"],
+        "reason": history["reason"],
+        "authorization": record.data,
+        "transaction": spent,
+    }
 
 
 def close(world: World, ids: list[str], _body: Json) -> Json:

@@ -68,14 +68,20 @@ class Door:
         self._authenticate(request.headers)
         found = self._paths.find(request.method, request.path)
         if found is None:
-            raise ApiError(404, "not_found", f"Unrecognized request URL ({request.method}: {request.path}).", stored=False)
+            raise ApiError(
+                404, "not_found", f"Unrecognized request URL ({request.method}: {request.path}).", stored=False
+            )
         template, route, ids = found
         self._world.requests[f"{request.method} {template}"] += 1
         call = self._call(request, api, request_id, ids)
         fault = self._world.faults.for_request(request.method, request.path)
         if fault == "api_429":
             raise ApiError(
-                429, "rate_limit", "Too many requests.", kind="rate_limit" if api == "v2" else None, headers={"Retry-After": "1"}
+                429,
+                "rate_limit",
+                "Too many requests.",
+                kind="rate_limit" if api == "v2" else None,
+                headers={"Retry-After": "1"},
             )
         entry, fresh = self._keys.claim(call, request.body)
         if not fresh and entry is not None:
@@ -83,7 +89,9 @@ class Door:
         reply = await self._execute(call, route, request, entry, fault)
         return None if fault == "reply_lost" else reply
 
-    async def _execute(self, call: Call, route: Route, request: Request, entry: Entry | None, fault: str | None) -> Reply:
+    async def _execute(
+        self, call: Call, route: Route, request: Request, entry: Entry | None, fault: str | None
+    ) -> Reply:
         try:
             if fault == "slow":
                 await asyncio.sleep(SLOW_S)

@@ -83,13 +83,15 @@ def create(world: World, call: Call) -> Answer:
     destination = world.webhooks.destinations[record.id]
     destination.types = new_types(body["enabled_events"], version)
     destination.own, destination.connected = "@self" in sources, "@accounts" in sources
-    record.data.update({
-        "enabled_events": body["enabled_events"],
-        "events_from": sources,
-        "snapshot_api_version": body.get("snapshot_api_version"),
-        "description": body.get("description"),
-        "metadata": body.get("metadata") or {},
-    })
+    record.data.update(
+        {
+            "enabled_events": body["enabled_events"],
+            "events_from": sources,
+            "snapshot_api_version": body.get("snapshot_api_version"),
+            "description": body.get("description"),
+            "metadata": body.get("metadata") or {},
+        }
+    )
     return Answer(record)
 
 

@@ -98,7 +98,9 @@ class EventLog:
         data: Json = {"object": orjson.Fragment(orjson.dumps(record.data))}
         if previous is not None:
             data["previous_attributes"] = previous
-        event = Event(ident, name, "snapshot", record.account, now, self._body(ident, name, record, now, data), record.id)
+        event = Event(
+            ident, name, "snapshot", record.account, now, self._body(ident, name, record, now, data), record.id
+        )
         if cause is not None:
             event.body["request"] = {"id": cause.request_id, "idempotency_key": cause.idempotency_key}
         self._happened(event)
@@ -139,7 +141,13 @@ class EventLog:
     def ping(self, destination: Destination, record: Record) -> Event:
         """The event of a ping, sent to this destination alone."""
         event = Event(
-            self._ids.new("evt_test_"), "v2.core.event_destination.ping", "thin", record.account, time.time(), {}, record.id
+            self._ids.new("evt_test_"),
+            "v2.core.event_destination.ping",
+            "thin",
+            record.account,
+            time.time(),
+            {},
+            record.id,
         )
         event.body = {
             "id": event.id,

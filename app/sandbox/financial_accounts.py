@@ -101,7 +101,9 @@ def everything(world: World, call: Call) -> Answer:
 def close(world: World, call: Call) -> Answer:
     fa = world.find(KIND, call.ids[0], call.account)
     if fa.data["status"] != "open":
-        raise refused("financial_account_not_open", "The financial account is not open.", kind="financial_account_not_open")
+        raise refused(
+            "financial_account_not_open", "The financial account is not open.", kind="financial_account_not_open"
+        )
     if any(v for (name, _), v in world.ledger.balances.items() if name.startswith(f"fa:{fa.id}:")):
         raise refused("non_zero_balance", "The financial account still holds money.", kind="non_zero_balance")
     fa.data["status"] = "closed"

@@ -44,9 +44,7 @@ class Ledger:
         found: dict[str, dict[str, dict[str, object]]] = {}
         for part in PARTS:
             amounts = {c: self.balances.get((f"fa:{financial_account}:{part}", c), 0) for c in currencies}
-            found[part] = {
-                c: {"value": v, "currency": c} for c, v in amounts.items() if v or part == "available"
-            }
+            found[part] = {c: {"value": v, "currency": c} for c, v in amounts.items() if v or part == "available"}
         return found
 
     def proof(self) -> dict[str, object]:

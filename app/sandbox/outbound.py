@@ -59,7 +59,9 @@ def create_transfer(world: World, call: Call) -> Answer:
     account = world.records.get(call.account)
     if target.kind == METHOD:
         usable(target, "transfers")
-    way = {"crypto_wallet": "crypto_wallets", "bank_account": "bank_accounts"}.get(target.data["type"], "financial_accounts")
+    way = {"crypto_wallet": "crypto_wallets", "bank_account": "bank_accounts"}.get(
+        target.data["type"], "financial_accounts"
+    )
     found = capabilities.status(account, f"money_manager.outbound_transfers.{way}") if account else "active"
     if found is None:
         message = f"The account has not requested outbound_transfers.{way}."
@@ -97,9 +99,7 @@ def _source(world: World, call: Call) -> tuple[Record, Json]:
     return source, money
 
 
-def _begin(
-    world: World, call: Call, kind: str, source: Record, target: Record, currency: str, extra: Json
-) -> Record:
+def _begin(world: World, call: Call, kind: str, source: Record, target: Record, currency: str, extra: Json) -> Record:
     body = call.params
     money = dict(body["amount"])
     data: Json = {
@@ -157,7 +157,9 @@ def _settle(world: World, flow: Record) -> None:
 def _counter(flow: Record, target: Record) -> str:
     if flow.data["to"]["credited"]["currency"] != flow.data["amount"]["currency"]:
         return CONVERSION
-    return TRANSIT if target.kind == FA else "world:" + ("chains" if target.data["type"] == "crypto_wallet" else "banks")
+    return (
+        TRANSIT if target.kind == FA else "world:" + ("chains" if target.data["type"] == "crypto_wallet" else "banks")
+    )
 
 
 def _post(world: World, flow: Record) -> None:
@@ -171,11 +173,21 @@ def _post(world: World, flow: Record) -> None:
         detail = {"type": noun, noun: flow.id, "from_account": flow.account}
         description = flow.data["description"]
         flow.hidden["credit"] = books.receive(
-            world, target, "balance_transfer", detail, credited["value"], credited["currency"], counter, description=description
+            world,
+            target,
+            "balance_transfer",
+            detail,
+            credited["value"],
+            credited["currency"],
+            counter,
+            description=description,
         )
     elif counter == CONVERSION:
         world.ledger.post(
-            [(CONVERSION, credited["currency"], -credited["value"]), ("world:banks", credited["currency"], credited["value"])]
+            [
+                (CONVERSION, credited["currency"], -credited["value"]),
+                ("world:banks", credited["currency"], credited["value"]),
+            ]
         )
     _end(world, flow, "posted")
 
@@ -209,7 +221,9 @@ def _return(world: World, flow: Record) -> None:
         world.thin(".returned", credit)
     elif counter == CONVERSION:
         got = flow.data["to"]["credited"]
-        world.ledger.post([("world:banks", got["currency"], -got["value"]), (CONVERSION, got["currency"], got["value"])])
+        world.ledger.post(
+            [("world:banks", got["currency"], -got["value"]), (CONVERSION, got["currency"], got["value"])]
+        )
     source = flow.data["from"]["financial_account"]
     back = books.open_transaction(world, flow.account, source, (noun, flow.id), dict(money), f"{noun}_reversal")
     books.move(world, back, counter, available=money["value"])

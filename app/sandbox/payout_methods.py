@@ -31,7 +31,9 @@ def create(world: World, call: Call) -> Answer:
     elif body.get("payout_method_data"):
         method = _method(world, call, body["payout_method_data"], use)
     else:
-        raise invalid("Missing required param: payout_method_data.", code="parameter_missing", param="payout_method_data")
+        raise invalid(
+            "Missing required param: payout_method_data.", code="parameter_missing", param="payout_method_data"
+        )
     data: Json = {
         "status": "succeeded",
         "usage_intent": body.get("usage_intent", "payment"),

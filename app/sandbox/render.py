@@ -31,7 +31,9 @@ def shown_financial_account(world: World, record: Record) -> Json:
 
 def _card(record: Record, call: Call) -> Json:
     expand = call.params.get("expand") or []
-    extra = {name: record.hidden[name] for name in ("number", "cvc") if name in expand and record.data["type"] == "virtual"}
+    extra = {
+        name: record.hidden[name] for name in ("number", "cvc") if name in expand and record.data["type"] == "virtual"
+    }
     return {**record.data, **extra}
 
 
@@ -43,5 +45,3 @@ def _destination(record: Record, call: Call) -> Json:
     if "webhook_endpoint.signing_secret" in include and call.path.endswith("event_destinations"):
         endpoint["signing_secret"] = record.hidden["secret"]
     return {**record.data, "webhook_endpoint": endpoint}
-
-

@@ -114,7 +114,9 @@ ISSUING = [
         monitor.v1_list(authorizations.KIND, "card", "cardholder", "status"),
     ),
     _post(f"{_I}/transactions/{{id}}", metadata_only(captures.TRANSACTION), "issuing.TransactionUpdateParams"),
-    *_reads(f"{_I}/transactions", captures.TRANSACTION, monitor.v1_list(captures.TRANSACTION, "card", "cardholder", "type")),
+    *_reads(
+        f"{_I}/transactions", captures.TRANSACTION, monitor.v1_list(captures.TRANSACTION, "card", "cardholder", "type")
+    ),
     _post(f"{_I}/disputes", disputes.create, "issuing.DisputeCreateParams"),
     _post(f"{_I}/disputes/{{id}}", disputes.update, "issuing.DisputeUpdateParams"),
     _post(f"{_I}/disputes/{{id}}/submit", disputes.submit, "issuing.DisputeSubmitParams"),

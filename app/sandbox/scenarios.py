@@ -10,7 +10,7 @@
 | ``+fa_slow`` | its financial accounts open after 20 steps instead of one |
 
 Tags combine: ``a+kyc_slow+fa_slow@example.com``.
-"""  # noqa: E501 - a table
+"""
 
 from app.sandbox import capabilities
 from app.sandbox.calls import Record

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -45,7 +46,9 @@ class Sandbox(Starlette):
             await super().__call__(scope, receive, send)
             return
         request = await _read(scope, receive)
-        reply = await (self._controlled(request) if request.path.startswith("/_sandbox/") else self._door.serve(request))
+        reply = await (
+            self._controlled(request) if request.path.startswith("/_sandbox/") else self._door.serve(request)
+        )
         if reply is None:
             await _hang_up(receive, send)
             return
@@ -101,11 +104,11 @@ def create_app(settings: SandboxSettings | None = None) -> Starlette:
 class _Server(uvicorn.Server):
     """Says where it listens, once it does."""
 
-    async def startup(self, sockets: "list[object] | None" = None) -> None:
-        await super().startup(sockets=None)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         for server in self.servers:
-            for socket in server.sockets:
-                host, port = socket.getsockname()[:2]
+            for listening in server.sockets:
+                host, port = listening.getsockname()[:2]
                 sys.stdout.write(json.dumps({"url": f"http://{host}:{port}"}) + "\n")
                 sys.stdout.flush()
                 return
@@ -114,6 +117,11 @@ class _Server(uvicorn.Server):
 def run(settings: SandboxSettings) -> None:
     """Serve until interrupted. Prints one JSON line with the URL when ready."""
     config = uvicorn.Config(
-        create_app(settings), host=settings.host, port=settings.port, log_level="warning", access_log=False, lifespan="on"
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
     )
     _Server(config).run()

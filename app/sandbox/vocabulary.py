@@ -10,7 +10,11 @@ from app.sandbox.errors import invalid
 
 RENAMED_FROM = "2026-06-24"
 ADDRESSES_FROM = "2026-09-16"
-_TERMS = {"storer": "money_manager", "crypto_storer": "crypto_money_manager", "consumer_storer": "consumer_money_manager"}
+_TERMS = {
+    "storer": "money_manager",
+    "crypto_storer": "crypto_money_manager",
+    "consumer_storer": "consumer_money_manager",
+}
 _WALLETS = {"financial_addresses": "received_credits", "financial_addressses": "received_credits"}
 Json = dict[str, Any]
 

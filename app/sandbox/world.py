@@ -119,7 +119,7 @@ class World:
         self.pending_steps -= 1
         try:
             step(*args)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one failed step must not end the world; it is logged whole
             _log.exception("a step of the sandbox failed: %s", step)
 
     def idle(self) -> bool:
