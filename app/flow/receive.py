@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import orjson
 
 from app.errors import BadInput, Unavailable
 from app.log import get_logger
@@ -45,6 +46,7 @@ _DATA_ERRORS = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
     UnicodeEncodeError,
+    orjson.JSONEncodeError,
 )
 # The connection went away beneath us, or its server became a standby: a fresh one may work at once.
 _LOST = (

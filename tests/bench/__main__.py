@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import socket
 import statistics
@@ -99,16 +100,23 @@ def accept(dsn: str, report: Report, rounds: int, full: bool) -> None:
     counts = {"baseline": 1500, "bare": 25_000, "cardrail": 15_000}
     kinds: tuple[Kind, ...] = ("snapshot", "thin")
     rates: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in counts for kind in kinds}
+    costs: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in counts for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:
             for name, count in counts.items():
-                with server(name, dsn) as (port, _pid):
+                with server(name, dsn) as (port, pid):
                     load(port, kind, max(300, count // 20))
+                    before = _cpu_s(pid)
                     rates[name, kind].append(load(port, kind, count)["rate"])
+                    costs[name, kind].append((_cpu_s(pid) - before) / count * 1e6)
                 sql(dsn, "TRUNCATE events", "DROP TABLE IF EXISTS bench_events", "CHECKPOINT")
     for kind, share in (("snapshot", 0.3), ("thin", 0.5)):
         median = {name: statistics.median(rates[name, kind]) for name in counts}
-        print(f"accept, {kind}: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in median.items()))
+        cpu = {name: statistics.median(costs[name, kind]) for name in counts}
+        print(
+            f"accept, {kind}: "
+            + ", ".join(f"{name} {rate:,.0f}/s ({cpu[name]:.0f} us CPU)" for name, rate in median.items())
+        )
         report.at_least(f"accept {kind}, times the baseline", median["cardrail"] / median["baseline"], 10)
         report.at_least(f"accept {kind}, share of the bare HMAC", median["cardrail"] / median["bare"], share)
 
@@ -168,6 +176,12 @@ def growth(dsn: str, report: Report, rounds: int, full: bool) -> None:
     report.at_most("cost per event, large table against small", max(small) / max(large), 1.2)
     report.at_most("server memory, after against before", last / first, 1.1)
     sql(dsn, "TRUNCATE events")
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time that a process has used: what a busy neighbour changes least."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb(pid: int) -> float:

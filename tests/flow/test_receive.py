@@ -64,7 +64,7 @@ async def test_concurrent_deliveries_share_transactions(receiver: Receiver, pool
 
 
 async def test_a_bad_row_fails_alone(receiver: Receiver, pool: db.Pool) -> None:
-    wanted = [event("evt_1"), event("evt_\0"), event("evt_2"), event("evt_\0"), event("evt_3")]
+    wanted = [event("evt_1"), event("evt_\0"), event("evt_2"), event("evt_\ud800"), event("evt_3")]
     answers = await asyncio.gather(*(receiver.accept(one, PAYLOAD) for one in wanted), return_exceptions=True)
     assert [isinstance(answer, BadInput) for answer in answers] == [False, True, False, True, False]
     assert await pool.fetchval("SELECT count(*) FROM events") == 3
