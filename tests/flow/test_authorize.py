@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -218,6 +219,48 @@ async def test_a_hold_counts_until_the_balance_shows_it(pool: db.Pool, build: Bu
     await balance(pool, 400)
     assert not (await ask(authorizer, request(401)))["approved"]
     assert (await ask(authorizer, request(400)))["approved"]
+
+
+@pytest.mark.parametrize("seed_of_chance", range(4))
+async def test_whatever_is_seen_and_when_no_approval_exceeds_the_true_balance(
+    pool: db.Pool, build: Builder, seed_of_chance: int
+) -> None:
+    chance, truth = random.Random(seed_of_chance), 5_000
+    await seed(pool, available=truth)
+    authorizer = await build()
+    holds: dict[str, int] = {}
+    debits: dict[str, tuple[str, int]] = {}
+    untold: list[tuple[str, str]] = []
+    approved = 0
+    for _ in range(120):
+        match chance.choice(["ask", "ask", "tell", "tell", "read", "capture", "reverse"]):
+            case "ask":
+                asked = request(chance.randint(1, 1_500))
+                if (await ask(authorizer, asked))["approved"]:
+                    amount, name = asked["pending_request"]["amount"], asked["id"]
+                    truth, holds[name], debits[name] = truth - amount, amount, ("pending", amount)
+                    untold += [(name, "pending"), (name, "debit")]
+                    approved += 1
+                assert truth >= 0
+            case "tell" if untold:
+                name, what = untold.pop(chance.randrange(len(untold)))
+                if what == "debit":
+                    state, amount = debits[name]
+                    await put(pool, f"rd_{name}", "received_debit", state, debit(name, amount))
+                    await balance(pool, truth)
+                else:
+                    await put(pool, name, "authorization", what, {"approved": True})
+            case "read":
+                await balance(pool, truth)
+            case "capture" | "reverse" as how if holds:
+                name, amount = holds.popitem()
+                truth += amount if how == "reverse" else 0
+                debits[name] = ("canceled" if how == "reverse" else "succeeded", amount)
+                untold = [one for one in untold if one != (name, "pending")]
+                untold += [(name, "reversed" if how == "reverse" else "closed"), (name, "debit")]
+            case _:
+                pass
+    assert approved > 5
 
 
 @pytest.mark.parametrize(("state", "approved"), [("reversed", True), ("expired", True), ("closed", False)])
