@@ -101,7 +101,7 @@ class Receiver:
         self._kept_max = rejections_kept_max
         self._notify = _Throttle(notify_every_s, self._send_notify)
         self._keep = _Throttle(REJECTIONS_EVERY_S, self._keep_rejections)
-        self._count = _Throttle(COUNT_AGAIN_S, self._count_later)
+        self._recounter = _Throttle(COUNT_AGAIN_S, self._count_again)
 
     async def accept(self, envelope: Envelope, body: bytes, *, status: str = "pending") -> Accepted:
         """Store one event; returns after the commit.
@@ -126,7 +126,7 @@ class Receiver:
 
     async def settle(self) -> None:
         """Wait until nothing is under way: counts, rejections and notifications included. For shutdown and tests."""
-        throttles = (self._notify, self._keep, self._count)
+        throttles = (self._notify, self._keep, self._recounter)
         while self._tasks or any(throttle.task for throttle in throttles):
             tasks = [*self._tasks, *(throttle.task for throttle in throttles if throttle.task)]
             await asyncio.wait(tasks)
@@ -167,20 +167,27 @@ class Receiver:
                 waiter.done.set_exception(_unavailable(type(error).__name__))
 
     async def _store(self, batch: list[_Waiter]) -> None:
-        rows, again = _folded(batch)
+        """One statement, one commit; once more on a fresh connection when the one we had turns out to be dead."""
         try:
-            new = await self._insert(rows)
+            await self._store_once(batch)
         except _DATA_ERRORS:
             await self._store_singly(batch)
-            return
-        repeats = {row.key: row.deliveries for row in rows if row.key not in new}
-        if repeats:
-            await self._count_now(repeats)
-        for waiter, first in zip(batch, again, strict=True):
-            if not waiter.done.done():
-                waiter.done.set_result(_NEW if first and waiter.row.key in new else _REPEAT)
-        if any(row.status == "pending" and row.key in new for row in rows):
-            self._wake()
+        except _LOST:
+            await self._pool.expire_connections()
+            await self._store_once(batch)
+
+    async def _store_once(self, batch: list[_Waiter]) -> None:
+        rows, firsts = _folded(batch)
+        async with _connection(self._pool) as connection:
+            new = await events.insert_events(connection, rows)
+            if repeats := {row.key: row.deliveries for row in rows if row.key not in new}:
+                await self._count(connection, repeats)
+            # Answered before the connection goes back: that takes a turn of the loop or two.
+            for waiter, first in zip(batch, firsts, strict=True):
+                if not waiter.done.done():
+                    waiter.done.set_result(_NEW if first and waiter.row.key in new else _REPEAT)
+            if any(row.status == "pending" and row.key in new for row in rows):
+                self._wake()
 
     async def _store_singly(self, batch: list[_Waiter]) -> None:
         if len(batch) > 1:
@@ -191,39 +198,28 @@ class Receiver:
         if not waiter.done.done():
             waiter.done.set_exception(BadInput("The event cannot be stored.", code="event_unstorable"))
 
-    async def _insert(self, rows: list[events.NewEvent]) -> set[events.Key]:
-        """One statement, one commit; once more on a fresh connection when the one we had turns out to be dead."""
-        try:
-            return await self._insert_once(rows)
-        except _LOST:
-            await self._pool.expire_connections()
-            return await self._insert_once(rows)
-
-    async def _insert_once(self, rows: list[events.NewEvent]) -> set[events.Key]:
-        async with _connection(self._pool) as connection:
-            return await events.insert_events(connection, rows)
-
     def _wake(self) -> None:
         if self.on_new is not None:
             self.on_new()
         self._notify.ask()
 
-    async def _count_now(self, again: dict[events.Key, int]) -> None:
+    async def _count(self, connection: Connection, again: dict[events.Key, int]) -> None:
         """Count repeats; a row that a worker holds is counted later, so that nobody waits for the worker."""
         try:
-            async with _connection(self._pool) as connection, connection.transaction():
+            async with connection.transaction():
                 await events.count_deliveries(connection, again, lock_timeout_ms=COUNT_LOCK_TIMEOUT_MS)
         except Exception as error:  # noqa: BLE001  # the events are stored; a count must not take that back
             LOG.debug("receive.count_postponed", error=repr(error))
             for key, times in again.items():
                 if key in self._recount or len(self._recount) < RECOUNT_MAX:
                     self._recount[key] = self._recount.get(key, 0) + times
-            self._count.ask()
+            self._recounter.ask()
 
-    async def _count_later(self) -> None:
+    async def _count_again(self) -> None:
         again, self._recount = self._recount, {}
-        for key in sorted(again):
-            await self._count_now({key: again[key]})
+        async with _connection(self._pool) as connection:
+            for key in sorted(again):
+                await self._count(connection, {key: again[key]})
 
     async def _send_notify(self) -> None:
         async with _connection(self._pool) as connection:
