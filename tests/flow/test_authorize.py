@@ -89,8 +89,8 @@ async def put(
     )
 
 
-async def balance(pool: db.Pool, available: int) -> None:
-    facts = {"balance": {"available": {"usdc": available}, "at": now_ms()}}
+async def balance(pool: db.Pool, available: int, *, later_ms: int = 0) -> None:
+    facts = {"balance": {"available": {"usdc": available}, "at": now_ms() + later_ms}}
     await pool.execute("UPDATE accounts SET facts = $2 WHERE account_id = $1", ACCOUNT, facts)
 
 
@@ -218,6 +218,16 @@ async def test_a_hold_counts_until_the_balance_shows_it(pool: db.Pool, build: Bu
     await put(pool, "rd_1", "received_debit", "pending", debit("iauth_h", 600))
     await balance(pool, 400)
     assert not (await ask(authorizer, request(401)))["approved"]
+    assert (await ask(authorizer, request(400)))["approved"]
+
+
+async def test_a_capture_holds_until_the_balance_is_read_after_it(pool: db.Pool, build: Builder) -> None:
+    await seed(pool, available=1_000)
+    authorizer = await build()
+    assert (await ask(authorizer, request(600, authorization="iauth_c")))["approved"]
+    await put(pool, "iauth_c", "authorization", "closed", {"approved": True})
+    assert not (await ask(authorizer, request(401)))["approved"]
+    await balance(pool, 400, later_ms=1_500)
     assert (await ask(authorizer, request(400)))["approved"]
 
 
