@@ -140,6 +140,14 @@ def retrieve(world: World, call: Call) -> Answer:
     return Answer(_find(world, call, call.ids[0]))
 
 
+def own(world: World, call: Call) -> Answer:
+    """v1: whose key or context this is."""
+    country = "US"
+    if call.account != world.platform:
+        country = str(world.records[call.account].data["identity"].get("country", "us")).upper()
+    return Answer(body={"id": call.account, "object": "account", "country": country})
+
+
 def everything(world: World, call: Call) -> Answer:
     closed = call.params.get("closed") == "true"
     names = listing.wanted(call.params, "applied_configurations")

@@ -22,6 +22,8 @@ def prepare(body: Json, version: str) -> Json:
     """An old-shape body in the new shape; the shape of the other version is refused."""
     kind = body.get("type")
     if has_new_addresses(version):
+        if kind not in {None, "bank_account", "crypto_wallet"}:
+            raise invalid(f"Invalid type: {kind}", param="type")
         return body
     if "bank_account" in body or "crypto_wallet" in body or kind == "bank_account":
         raise invalid("Received unknown parameter: bank_account", code="parameter_unknown", param="type")

@@ -1,5 +1,7 @@
 """Routes under ``/_sandbox/``: look at the world, change it as Stripe or the outside would, prove what happened."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,9 @@ from app.sandbox.calls import Json, Record
 from app.sandbox.errors import ApiError, invalid
 from app.sandbox.vocabulary import capability_in
 from app.sandbox.world import World
+
+WAIT_MAX_S = 60.0
+WAIT_STEP_S = 0.005
 
 
 def _account(world: World, ident: str) -> Record:
@@ -26,7 +31,11 @@ def requests(world: World, _ids: list[str], _body: Json) -> Json:
     return {"requests": dict(world.requests), "created": dict(world.created)}
 
 
-def idle(world: World, _ids: list[str], _body: Json) -> Json:
+async def idle(world: World, _ids: list[str], body: Json) -> Json:
+    """Whether nothing is under way; with ``?wait_s=5`` it waits for that, at most so long."""
+    until = time.monotonic() + min(float(body.get("wait_s", 0)), WAIT_MAX_S)
+    while not world.idle() and time.monotonic() < until:  # noqa: ASYNC110 - two counters, no event to wait for
+        await asyncio.sleep(WAIT_STEP_S)
     return {"idle": world.idle(), "steps": world.pending_steps, "webhooks": world.webhooks.pending}
 
 

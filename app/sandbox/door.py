@@ -180,11 +180,13 @@ class Door:
             call.params = listing.unpaged(params) if "page" in params else params
             return
         params = _body_of(call.api, request)
+        include = params.get("include")
         if route.prepare is not None:
             params = route.prepare(params, call.version)
         if route.shape is not None:
             validate(params, route.shape, route.extras, form=call.api == "v1")
-        call.params = params
+        # The answer is rendered in the caller's own words, so its includes stay in them.
+        call.params = params if include is None else {**params, "include": include}
 
 
 def _body_of(api: str, request: Request) -> Json:

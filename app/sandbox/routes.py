@@ -99,6 +99,7 @@ MONEY = [
 _I = "/v1/issuing"
 _T = "/v1/test_helpers/issuing"
 ISSUING = [
+    Route("GET", "/v1/account", accounts.own),
     Route("GET", "/v1/events", event_api.list_v1),
     Route("GET", "/v1/events/{id}", event_api.retrieve_v1),
     _post(f"{_I}/cardholders", cardholders.create, "issuing.CardholderCreateParams", *_TERMS),
