@@ -139,3 +139,16 @@ async def copy_event(conn: Connection, account_id: str, event_id: str, copy_id: 
             copy_id,
         )
     )
+
+
+async def known_events(conn: Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of these ``(account_id, event_id)`` that the log holds."""
+    rows = await conn.fetch(
+        """
+        SELECT k.account_id, k.event_id FROM unnest($1::text[], $2::text[]) AS k (account_id, event_id)
+          JOIN events e ON e.account_id = k.account_id AND e.event_id = k.event_id
+        """,
+        [account for account, _ in keys],
+        [event_id for _, event_id in keys],
+    )
+    return {(row["account_id"], row["event_id"]) for row in rows}

@@ -1,0 +1,56 @@
+"""Accounts that have waited for Stripe longer than they should without hearing anything."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.store.db import Connection
+
+Row = Mapping[str, Any]
+
+
+async def silent(
+    conn: Connection, *, states: Sequence[str], silent_s: float, limit: int, skip: Sequence[str]
+) -> list[Row]:
+    """Enrolled accounts in these states of which nothing changed for ``silent_s``, the most silent first."""
+    return list(
+        await conn.fetch(
+            """
+            SELECT account_id, state, facts FROM accounts
+             WHERE state = ANY($1::text[]) AND enrolled AND hold IS NULL
+               AND updated_at < now() - make_interval(secs => $2) AND account_id <> ALL($4::text[])
+             ORDER BY updated_at LIMIT $3
+            """,
+            list(states),
+            silent_s,
+            limit,
+            list(skip),
+        )
+    )
+
+
+async def open_objects(conn: Connection, account_id: str, kinds: Sequence[str], ended: Sequence[str]) -> list[Row]:
+    """Objects of the account whose story is not over, newest first."""
+    return list(
+        await conn.fetch(
+            """
+            SELECT object_id, kind, state FROM objects
+             WHERE account_id = $1 AND kind = ANY($2::text[]) AND state <> ALL($3::text[])
+             ORDER BY updated_at DESC LIMIT 100
+            """,
+            account_id,
+            list(kinds),
+            list(ended),
+        )
+    )
+
+
+async def objects_named(conn: Connection, account_id: str, object_ids: Sequence[str]) -> list[Row]:
+    """These objects as they are stored."""
+    return list(
+        await conn.fetch(
+            "SELECT object_id, kind, state, data, observed_at, version FROM objects"
+            " WHERE account_id = $1 AND object_id = ANY($2::text[])",
+            account_id,
+            list(object_ids),
+        )
+    )
