@@ -9,13 +9,15 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from app.flow.receive import Receiver
 from app.store import db
 from app.stripe.envelope import Envelope
 from app.stripe.signature import sign
-from app.web.webhooks import AUTHORIZATIONS_PATH, PATH, WebhookDoor, webhook_routes
+from app.web.webhooks import AUTHORIZATIONS_PATH, PATH, FrontDoor, WebhookDoor, webhook_routes
 
 SECRET = "whsec_one"
 AUTH_SECRET = "whsec_auth"
@@ -174,3 +176,18 @@ async def test_a_dead_database_is_503_with_retry_after(dsn: str) -> None:
 
 async def test_another_method_is_405(client: httpx.AsyncClient) -> None:
     assert (await client.get(PATH)).status_code == 405
+
+
+async def test_the_front_door_takes_what_is_for_stripe_and_passes_on_the_rest(
+    receiver: Receiver, pool: db.Pool
+) -> None:
+    async def home(_request: Request) -> Response:
+        return JSONResponse({"home": True})
+
+    app = Starlette(routes=[Route("/", home), *webhook_routes(receiver, door())])
+    transport = httpx.ASGITransport(FrontDoor(app, receiver, door()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
+        assert (await post(client, body())).status_code == 200
+        assert (await client.get("/")).json() == {"home": True}
+        assert (await client.get(PATH)).status_code == 405
+    assert await pool.fetchval("SELECT count(*) FROM events") == 1
