@@ -1,0 +1,81 @@
+"""What the doctor and the parked desk look at: counts and ages, read without a lock."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.store.db import Connection
+
+Row = Mapping[str, Any]
+
+_FINGERPRINTS = """
+SELECT * FROM (
+    SELECT 'event' AS what, type AS kind, coalesce(error->>'code', 'unknown') AS code, count(*) AS count,
+           min(received_at) AS oldest, max(error->>'message') AS message, min(event_id) AS example
+      FROM events WHERE status = 'parked' GROUP BY 2, 3
+    UNION ALL
+    SELECT 'command', kind, coalesce(error->>'code', 'unknown'), count(*), min(updated_at), max(error->>'message'),
+           min(command_id)
+      FROM outbox WHERE status = 'parked' GROUP BY 2, 3
+) AS parked ORDER BY count DESC, what, kind, code
+"""
+
+
+async def parked(conn: Connection) -> list[Row]:
+    """Parked events and commands by fingerprint: what, which kind, which code."""
+    return list(await conn.fetch(_FINGERPRINTS))
+
+
+async def parked_ids(conn: Connection, what: str, kind: str, code: str, limit: int) -> list[str]:
+    """The parked things of one fingerprint, oldest first."""
+    if what == "event":
+        query = (
+            "SELECT event_id AS id FROM events WHERE status = 'parked' AND type = $1"
+            " AND coalesce(error->>'code', 'unknown') = $2 ORDER BY received_at LIMIT $3"
+        )
+    else:
+        query = (
+            "SELECT command_id AS id FROM outbox WHERE status = 'parked' AND kind = $1"
+            " AND coalesce(error->>'code', 'unknown') = $2 ORDER BY updated_at LIMIT $3"
+        )
+    return [row["id"] for row in await conn.fetch(query, kind, code, limit)]
+
+
+async def rejections(conn: Connection, hours: int) -> list[Row]:
+    """Deliveries refused at the door in the last hours, by code."""
+    return list(
+        await conn.fetch(
+            "SELECT code, count(*) AS count, max(at) AS newest, (array_agg(detail ORDER BY at DESC))[1] AS detail"
+            " FROM rejections WHERE at > now() - make_interval(hours => $1) GROUP BY code ORDER BY 2 DESC",
+            hours,
+        )
+    )
+
+
+async def backlog(conn: Connection) -> Row:
+    """Due events and commands, and for how long the oldest has been due."""
+    row: Row = await conn.fetchrow(
+        """
+        SELECT e.count AS events, e.age AS events_age_s, o.count AS commands, o.age AS commands_age_s
+          FROM (SELECT count(*), coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS age FROM events
+                 WHERE status = 'pending' AND due_at <= now()) AS e,
+               (SELECT count(*), coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS age FROM outbox
+                 WHERE status IN ('pending', 'in_flight', 'unknown') AND due_at <= now()) AS o
+        """
+    )
+    return row
+
+
+async def ignored_types(conn: Connection, days: int) -> list[Row]:
+    """Types of events that had no effect, with how many there were."""
+    return list(
+        await conn.fetch(
+            "SELECT type, count(*) AS count FROM events WHERE status = 'ignored' AND kind <> 'internal'"
+            " AND received_at > now() - make_interval(days => $1) GROUP BY type ORDER BY 2 DESC LIMIT 200",
+            days,
+        )
+    )
+
+
+async def clock_s(conn: Connection) -> float:
+    """The database's clock, seconds since the epoch."""
+    return float(await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8"))
