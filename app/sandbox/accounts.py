@@ -149,7 +149,7 @@ def own(world: World, call: Call) -> Answer:
 
 
 def everything(world: World, call: Call) -> Answer:
-    closed = call.params.get("closed") == "true"
+    closed = str(call.params.get("closed")).lower() == "true"
     names = listing.wanted(call.params, "applied_configurations")
     plain = Call(call.method, call.path, call.api, call.account, call.version, {}, [])
     rows = [r for r in world.of_kind(KIND) if call.account in {world.platform, r.id}]

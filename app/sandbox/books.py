@@ -1,6 +1,6 @@
 """Movements on a financial account: ledger postings, and the transactions and entries that tell of them."""
 
-from app.sandbox.calls import Call, Json, Record
+from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import rfc3339
 from app.sandbox.errors import refused
 from app.sandbox.ledger import PARTS
@@ -107,8 +107,8 @@ def receive(
     return credit
 
 
-def update_transaction(world: World, call: Call) -> Record:
-    """Only the description may change."""
+def describe(world: World, call: Call) -> Answer:
+    """Of a transaction only the description may change."""
     record = world.find(TRANSACTION, call.ids[0], call.account)
     record.data["description"] = call.params.get("description")
-    return record
+    return Answer(record)

@@ -20,6 +20,8 @@ def create(world: World, call: Call) -> Answer:
     if fa.data["status"] != "open":
         raise refused("pending_financial_account", f"The financial account {fa.id} is {fa.data['status']}.")
     account = world.records.get(call.account)
+    if account is not None and account.data["closed"]:
+        raise refused("account_closed", "This account is closed.", status=403)
     if account is not None and capabilities.status(account, capabilities.PREPAID) != "active":
         raise refused("capability_not_active", "commercial.lead.prepaid_card is not active.", status=403)
     if "cardholder" not in body:

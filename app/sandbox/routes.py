@@ -93,7 +93,13 @@ MONEY = [
     *_reads(f"{MM}/received_credits", books.CREDIT, monitor.v2_list(books.CREDIT)),
     *_reads(f"{MM}/received_debits", authorizations.DEBIT, monitor.v2_list(authorizations.DEBIT)),
     *_reads(f"{MM}/transactions", books.TRANSACTION, monitor.v2_list(books.TRANSACTION, "financial_account", "flow")),
+    _post(f"{MM}/transactions/{{id}}", books.describe),
     *_reads(f"{MM}/transaction_entries", books.ENTRY, monitor.v2_list(books.ENTRY, "transaction")),
+    *[
+        route
+        for noun in ("adjustment", "currency_conversion", "inbound_transfer")  # never made here, but may be asked for
+        for route in _reads(f"{MM}/{noun}s", _MM + noun, monitor.v2_list(_MM + noun))
+    ],
 ]
 
 _I = "/v1/issuing"

@@ -19,6 +19,7 @@ NEW = "2026-10-14.preview"
 OLD = "2026-06-10.preview"
 KEY = "sk_test_sandbox"
 Json = dict[str, Any]
+STOPPING: list[threading.Thread] = []
 
 
 class Box:
@@ -38,7 +39,7 @@ class Box:
     def stop(self) -> None:
         self.http.close()
         self._server.should_exit = True
-        self._thread.join(5)
+        STOPPING.append(self._thread)
 
     def call(self, method: str, path: str, body: Json | None = None, **headers: str) -> httpx.Response:
         """A raw request; header names with underscores."""
@@ -190,6 +191,14 @@ def receiver() -> Iterator[Receiver]:
         state.release.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended() -> Iterator[None]:
+    """Servers take a tick to end: nobody waits for it before the last test is over."""
+    yield
+    for thread in STOPPING:
+        thread.join(5)
 
 
 @pytest.fixture

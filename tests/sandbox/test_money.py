@@ -135,7 +135,8 @@ def test_a_hold_ends_as_the_merchant_says(
     for step, body in steps:
         answer = box.call("POST", f"{T}/authorizations/{held['id']}/{step}", body, Stripe_Account=account)
         assert answer.status_code == 200, answer.text
-    assert answer.json()["status"] == status
+    ended = box.call("GET", f"/v1/issuing/authorizations/{held['id']}", Stripe_Account=account)
+    assert ended.json()["status"] == status
     assert rows(box, "received_debits", account)[0]["status"] == debit
     assert balanced(box, account, wallet) == {"available": left, "inbound_pending": 0, "outbound_pending": 0}
 
