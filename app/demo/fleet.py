@@ -30,6 +30,7 @@ class Member:
     account: str | None = None
     state: str = "requested"
     purchased: int = 0
+    declined: list[str] = field(default_factory=list)
     closing: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
 
@@ -125,6 +126,9 @@ class Drive:
             body = {"account": member.account, "amount": PURCHASES[member.purchased], "currency": "usd"}
             answer = await self._sandbox.post("/_sandbox/purchases", json=body)
             answer.raise_for_status()
+            if not answer.json()["approved"]:
+                member.declined.append(answer.json()["reason"])
+                return
             member.purchased += 1
         if member.end == "closed" and await self._spent(member):
             answer = await self._sandbox.post(f"/_sandbox/accounts/{member.account}/close")

@@ -88,6 +88,8 @@ async def _drive(
     for style in ("thin", "snapshot"):
         body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
         (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
+    door = {"url": f"{parts.url}/webhooks/stripe/authorizations", "secret": parts.secret}
+    (await sandbox.put("/_sandbox/authorization_endpoint", json=door)).raise_for_status()
     if faults:
         (await sandbox.put("/_sandbox/faults", json=FAULTS)).raise_for_status()
     drive = Drive(api, sandbox, fleet(accounts))

@@ -21,7 +21,7 @@ async def summary(drive: Drive, ledger: dict[str, Any], restarts: int, took_s: f
     money = await _money(drive, problems)
     if money["in"] != money["held"] + money["spent"] + money["fees"]:
         problems.append(f"books: in {money['in']} is not held {money['held']} + spent {money['spent']} + fees")
-    if not ledger.get("balanced", True):
+    if not ledger.get("balanced"):
         problems.append("the sandbox's ledger does not balance")
     problems += [f"event {e['id']} is parked: {e['error']}" for e in events if e["status"] == "parked"]
     problems += [f"command {c['id']} is {c['status']}: {c['error']}" for c in commands if c["status"] != "settled"]

@@ -107,7 +107,8 @@ class Machine:
         return Refused(f"no move leads from {held.state} to {seen.status}")
 
     def _same(self, held: Object, seen: Observed) -> Outcome:
-        if seen.at < held.observed_at or all(held.data.get(k) == v for k, v in seen.fields.items()):
+        known = all(held.data.get(k) == v for k, v in seen.fields.items())
+        if seen.at < held.observed_at or (known and not (seen.sure and seen.at > held.observed_at)):
             return Ignored("nothing new")
         return Step(_taken(held, seen), held.state, moved=False)
 

@@ -109,9 +109,7 @@ def absorb(facts: Facts, held: Object) -> None:
         case "financial_account":
             _financial_account(facts, held)
         case "outbound_payment":
-            amount = held.data.get("amount")
-            value = amount.get("value", 0) if isinstance(amount, dict) else 0
-            facts.fundings[held.object_id] = Thing(held.object_id, held.state, held.observed_at, int(value))
+            _funding_seen(facts, held)
         case "cardholder":
             _cardholder(facts, held)
         case "card":
@@ -121,6 +119,15 @@ def absorb(facts: Facts, held: Object) -> None:
                 facts.first_spend = held.object_id
         case _:
             pass
+
+
+def _funding_seen(facts: Facts, held: Object) -> None:
+    """Keep since when the payment is known to be where it is: later readings of the same do not make it younger."""
+    amount = held.data.get("amount")
+    value = amount.get("value", 0) if isinstance(amount, dict) else 0
+    before = facts.fundings.get(held.object_id)
+    at = min(before.at, held.observed_at) if before and before.status == held.state else held.observed_at
+    facts.fundings[held.object_id] = Thing(held.object_id, held.state, at, int(value))
 
 
 def _account(facts: Facts, held: Object) -> None:
@@ -174,7 +181,10 @@ def stage(facts: Facts, programme: Programme) -> str:
 
 
 def _before_active(facts: Facts, needed: dict[str, Capability | None]) -> str:
-    fell = any(c is not None and c.status == "restricted" and path in facts.ever for path, c in needed.items())
+    some_active = any(c is not None and c.status == "active" for c in needed.values())
+    fell = any(
+        c is not None and c.status == "restricted" and (path in facts.ever or some_active) for path, c in needed.items()
+    )
     if fell or all(facts.ever.get(path) == "active" for path in needed):
         return "restricted"
     if holder_must_act(facts) or any(c is None or c.status == "restricted" for c in needed.values()):

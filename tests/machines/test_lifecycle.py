@@ -134,6 +134,21 @@ def test_a_returned_funding_falls_back_and_is_not_repeated_by_itself() -> None:
     assert issued == []
 
 
+def test_a_later_reading_of_the_same_balance_counts_as_read_back() -> None:
+    story = lives.story()
+    told(story, *lives.whole_life()[:6], lives.payment(60, "processing"), lives.financial_account(65, available=10_000))
+    told(story, lives.payment(70, "posted"))
+    assert story.facts.state == "funding"
+    told(story, lives.financial_account(71, available=10_000))
+    assert story.facts.state == "funded"
+
+
+def test_a_later_reading_of_the_payment_does_not_unfund_a_live_account() -> None:
+    story = lives.story()
+    told(story, *lives.whole_life(), lives.payment(900, "posted"))
+    assert story.facts.state == "live"
+
+
 def test_a_capability_that_falls_back_restricts_and_coming_back_does_nothing_twice() -> None:
     story = lives.story()
     told(story, *lives.whole_life())
@@ -154,6 +169,16 @@ def test_closed_is_the_end() -> None:
     story = lives.story()
     told(story, *lives.whole_life(), lives.account(500, closed=True), lives.account(600))
     assert story.facts.state == "closed"
+
+
+def test_a_card_capability_restricted_while_storage_is_active_restricts() -> None:
+    story = lives.story()
+    seen = lives.account(10)
+    capabilities = {path: {"status": "active", "codes": []} for path in lives.CAPABILITIES}
+    capabilities[lives.CAPABILITIES[-1]] = {"status": "restricted", "codes": ["requirements_past_due"]}
+    seen = msgspec.structs.replace(seen, fields={**seen.fields, "capabilities": capabilities})
+    told(story, lives.enrolled(), seen)
+    assert story.facts.state == "restricted"
 
 
 def test_requirements_that_the_holder_must_meet_are_onboarding() -> None:
