@@ -154,14 +154,6 @@ async def test_the_machines_are_drawn() -> None:
     assert "enrolled" in (await told("machines"))["lifecycle"]["moves"]
 
 
-@pytest.mark.parametrize(
-    "command", [["doctor"], ["backfill"], ["reconcile"], ["accounts", "rebuild"], ["replays", "start"]]
-)
-async def test_what_is_not_built_says_so(environment: str, command: list[str]) -> None:
-    done = await cardrail(*command)
-    assert (done.exit_code, "not available yet" in done.output) == (1, True)
-
-
 async def test_the_committed_description_is_what_the_code_says() -> None:
     done = await cardrail("openapi", "--check")
     assert done.exit_code == 0, done.output

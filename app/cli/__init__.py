@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, checks, events, keys, service
+from app.cli import accounts, checks, events, keys, ops, service
 
 
 def build() -> typer.Typer:
@@ -21,8 +21,12 @@ def build() -> typer.Typer:
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
         service.sandbox
     )
-    for command in (checks.migrate, checks.config, checks.doctor, checks.backfill, checks.reconcile):
-        app.command()(command)
+    app.command()(checks.migrate)
+    app.command()(checks.config)
+    for operation in (ops.doctor, ops.parked):
+        app.command()(operation)
+    app.command()(ops.backfill)
+    app.command()(ops.reconcile)
     app.command()(checks.machines)
     app.command()(checks.openapi)
     app.add_typer(keys.app, name="keys")

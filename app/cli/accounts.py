@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli import ops
 from app.cli.desk import (
     AsJson,
     Desk,
@@ -11,7 +12,6 @@ from app.cli.desk import (
     WhyOption,
     Yes,
     at_desk,
-    not_yet,
     out,
     show_json,
     show_rows,
@@ -164,10 +164,4 @@ def adopt(account_id: Account, yes: Yes = False, as_json: AsJson = False) -> Non
     show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}"), as_json=as_json)
 
 
-@app.command()
-def rebuild(
-    account_id: Annotated[str | None, typer.Argument(metavar="ACCT", help="The account; absent: all.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Fold the account's log again and compare."""
-    not_yet(f"Rebuilding {account_id or 'all accounts'}", as_json=as_json)
+app.command("rebuild")(ops.rebuild_accounts)

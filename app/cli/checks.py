@@ -1,4 +1,4 @@
-"""`cardrail migrate | config | openapi | machines`, and the operations that are still to come."""
+"""`cardrail migrate | config | openapi | machines`: the schema, the settings, and what the code says of itself."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from app.cli.desk import AsJson, Yes, ending, err, fail, not_yet, out, settings, show_json, show_rows
+from app.cli.desk import AsJson, ending, err, fail, out, settings, show_json, show_rows
 from app.config import describe, unknown_settings
 from app.errors import CardrailError
 from app.machines.kernel import Machine
@@ -102,28 +102,3 @@ def diagram(machine: Machine) -> str:
     return "\n".join(
         [f"## {machine.kind}", "", machine.doc, "", "```mermaid", "stateDiagram-v2", *lines, "```", "", ""]
     )
-
-
-def doctor(as_json: AsJson = False) -> None:
-    """Look for what is wrong."""
-    not_yet("The doctor", as_json=as_json)
-
-
-def backfill(
-    since: Annotated[str | None, typer.Option(help="RFC 3339: from when.")] = None,
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Read events from Stripe that did not reach us."""
-    _ = since, yes
-    not_yet("Backfill", as_json=as_json)
-
-
-def reconcile(
-    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Read live objects from Stripe and compare."""
-    _ = account, yes
-    not_yet("Reconcile", as_json=as_json)

@@ -106,11 +106,6 @@ def fail(error: CardrailError, *, as_json: bool = False) -> NoReturn:
     raise typer.Exit(2 if error.code == ConfigError.default_code else 1) from None
 
 
-def not_yet(what: str, *, as_json: bool = False) -> NoReturn:
-    """The honest end of a command whose operation is not built yet."""
-    fail(CardrailError(f"{what} is not available yet.", code="not_available_yet"), as_json=as_json)
-
-
 def show_json(value: object) -> None:
     sys.stdout.write(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode() + "\n")
 

@@ -1,12 +1,12 @@
 """`cardrail events`, `cardrail commands`, `cardrail replays`: what happened, what was asked, and another try."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.desk import AsJson, Desk, Limit, WhyOption, Yes, at_desk, not_yet, show_rows, show_thing, would
+from app.cli import ops
+from app.cli.desk import AsJson, Desk, Limit, WhyOption, Yes, at_desk, show_rows, show_thing, would
 from app.errors import Conflict, NotFound
 from app.ops import requests
 from app.store import replays as jobs
@@ -22,14 +22,6 @@ EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
 CommandId = Annotated[str, typer.Argument(metavar="CMD", help="The command.")]
 Since = Annotated[datetime | None, typer.Option(help="Arrived at this time or later.", formats=["%Y-%m-%dT%H:%M:%S%z"])]
 Account = Annotated[str | None, typer.Option(help="Only of this account.")]
-
-
-class Mode(StrEnum):
-    """How to replay."""
-
-    state = "state"
-    resume = "resume"
-    force = "force"
 
 
 @events.command("list")
@@ -79,30 +71,7 @@ def show_event(event_id: EventId, as_json: AsJson = False) -> None:
     show_thing(at_desk(work, as_json=as_json), as_json=as_json)
 
 
-@events.command("replay")
-def replay_event(
-    event_id: EventId,
-    mode: Annotated[Mode, typer.Option(help="resume: fold a parked event again.")] = Mode.resume,
-    reason: WhyOption = "replayed by an operator",
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Fold a parked event again."""
-
-    async def look(desk: Desk) -> str:
-        return str((await _event(desk, event_id))["status"])
-
-    status = at_desk(look, as_json=as_json)
-    if status not in {"parked", "pending"} or mode is not Mode.resume:
-        not_yet(f"Replaying an event that is {status} in mode {mode.value}", as_json=as_json)
-    if not yes:
-        would(f"fold {event_id} again", as_json=as_json)
-        return
-
-    async def work(desk: Desk) -> dict[str, Any]:
-        return await requests.retry_event(desk.conn, event_id)
-
-    show_thing(at_desk(work, as_json=as_json, change=f"events.replay {event_id}", reason=reason), as_json=as_json)
+events.command("replay")(ops.replay_event)
 
 
 @events.command("ignore")
@@ -212,13 +181,5 @@ def show_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_
     show_thing(at_desk(work, as_json=as_json), as_json=as_json)
 
 
-@replays.command("start")
-def start_replay(as_json: AsJson = False) -> None:
-    """Start a bulk replay."""
-    not_yet("A bulk replay", as_json=as_json)
-
-
-@replays.command("stop")
-def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:
-    """Stop a bulk replay."""
-    not_yet(f"Stopping {replay_id}", as_json=as_json)
+replays.command("start")(ops.start_replay)
+replays.command("stop")(ops.stop_replay)

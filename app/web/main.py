@@ -11,6 +11,7 @@ from app.web.api import (
     controls,
     enrollments,
     events,
+    ops,
     platform,
     replays,
     streams,
@@ -29,6 +30,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
     authorizations.router,
     replays.router,
+    ops.router,
     platform.router,
 )
 

@@ -167,11 +167,11 @@ async def test_the_platform_shows_balance_masked_addresses_and_waiting_funding(
 
 
 @pytest.mark.parametrize("filter_", [{}, {"surprise": 1}])
-async def test_a_bulk_replay_needs_a_filter_and_says_that_it_is_not_there_yet(
+async def test_a_bulk_replay_needs_a_filter_and_is_only_planned_at_first(
     api: httpx.AsyncClient, filter_: dict[str, Any]
 ) -> None:
     body = {"filter": filter_, "reason": "r"}
     assert (await api.post("/v1/replays", json=body)).status_code == 422
     answer = await api.post("/v1/replays", json={**body, "filter": {"status": "parked"}})
-    assert (answer.status_code, answer.json()["code"]) == (501, "not_available_yet")
-    assert (await api.get("/v1/replays")).json() == {"data": [], "next_cursor": None}
+    assert (answer.status_code, answer.json()["state"]) == (202, "planned")
+    assert [job["state"] for job in (await api.get("/v1/replays")).json()["data"]] == ["planned"]

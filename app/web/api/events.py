@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
-from app.errors import CardrailError, NotFound
-from app.ops import requests
+from app.errors import NotFound
+from app.ops import replay, requests
 from app.store import views
 from app.web import schemas, shown
 from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
@@ -125,28 +125,24 @@ class Replay(schemas.Reason):
     dry_run: bool = Field(True, strict=True, description="Only say what it would do.", examples=[True])
 
 
-@router.post(
-    "/events/{event_id}/replays",
-    status_code=202,
-    response_model=schemas.Accepted,
-    responses={**Wrong, **documented(501)},
-)
+@router.post("/events/{event_id}/replays", status_code=202, response_model=schemas.Accepted, responses=Wrong)
 async def replay_event(services: Svc, write: Writing, event_id: EventPath, body: Replay) -> Response:
-    """Replay one event. For now: a parked event is folded again (`resume`)."""
-    async with reading(services) as conn:
-        row = await views.event(conn, event_id)
-    if row is None:
-        raise NotFound(f"There is no event {event_id}.")
-    if row["status"] not in ("parked", "pending") or body.mode != "resume":
-        raise not_yet("Replaying an event that was applied")
+    """Replay one event. Dry by default: `plan` says which transitions and commands would follow, and which commands are
+    suppressed because they exist already.
+    """
+    href = f"/v1/events/{event_id}"
     if body.dry_run:
-        return Json({"id": event_id, "state": "planned", "href": f"/v1/events/{event_id}"}, 202)
-    return await write.do(lambda conn: requests.retry_event(conn, event_id), body, reason=body.reason)
+        async with reading(services) as conn:
+            row = await replay.found_event(conn, event_id)
+            planned = await replay.plan(conn, services, row, body.mode)
+        return Json({"id": event_id, "state": "planned", "href": href, "plan": planned.report()}, 202)
 
+    async def work(conn: asyncpg.Connection) -> dict[str, Any]:
+        row = await replay.found_event(conn, event_id)
+        done = await replay.again(conn, services, row, body.mode)
+        return {"id": event_id, "state": "replayed", "href": href, "plan": done.report()}
 
-def not_yet(what: str) -> CardrailError:
-    """The honest answer of a route whose operation is not built yet."""
-    return CardrailError(f"{what} is not available yet.", code="not_available_yet", status=501)
+    return await write.do(work, body, reason=body.reason)
 
 
 @router.post("/events/{event_id}/retries", status_code=202, response_model=schemas.Accepted, responses=Wrong)

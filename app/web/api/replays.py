@@ -1,4 +1,4 @@
-"""Bulk replays: jobs with progress. Starting one is not built yet and says so."""
+"""Bulk replays: jobs with progress that any worker carries on."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,10 +8,11 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from starlette.responses import Response
 
 from app.errors import NotFound
+from app.ops import jobs
+from app.ops.parts import Actor
 from app.store import replays
 from app.web import schemas
-from app.web.api.events import not_yet
-from app.web.deps import Json, Operator, Reader, Svc, reading
+from app.web.deps import Json, Reader, Svc, Writing, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["replays"])
@@ -65,7 +66,7 @@ class Job(BaseModel):
 
 
 JobPath = Annotated[str, Path(description="The job.", examples=["rpl_1"])]
-Wrong = documented(400, 401, 403, 404, 422, 501)
+Wrong = documented(400, 401, 403, 404, 409, 422)
 
 
 @router.get("/replays", response_model=schemas.Listed[Job], responses=documented(401, 403))
@@ -87,6 +88,18 @@ async def read_replay(services: Svc, _who: Reader, replay_id: JobPath) -> Respon
 
 
 @router.post("/replays", status_code=202, response_model=schemas.Accepted, responses=Wrong)
-async def start_replay(_who: Operator, body: BulkReplay) -> Response:
-    """Start a bulk replay. Not available yet."""
-    raise not_yet(f"A bulk replay in mode {body.mode}")
+async def start_replay(write: Writing, body: BulkReplay) -> Response:
+    """Start a bulk replay; dry by default: a `planned` job says how many events there are, and is never run."""
+    actor = Actor(who=write.principal.name, reason=body.reason)
+    asked = body.filter.model_dump(exclude_none=True)
+    return await write.do(
+        lambda conn: jobs.start(conn, asked, mode=body.mode, rate=body.rate, dry_run=body.dry_run, actor=actor),
+        body,
+        reason=body.reason,
+    )
+
+
+@router.delete("/replays/{replay_id}", status_code=202, response_model=schemas.Accepted, responses=Wrong)
+async def stop_replay(write: Writing, replay_id: JobPath) -> Response:
+    """Stop a bulk replay; what it did stays done."""
+    return await write.do(lambda conn: jobs.stop(conn, replay_id))

@@ -1,0 +1,245 @@
+"""What an operator does with the log and with Stripe: replay, rebuild, backfill, reconcile, parked, doctor.
+
+Dry by default: without ``--yes`` (or ``--repair``) a command only says what it would do. These run beside the service
+on the same database, and need Stripe only where they read it.
+"""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from app.cli.desk import AsJson, WhyOption, Yes, ending, err, out, settings, show_json, show_rows, show_thing
+from app.errors import BadInput
+from app.ops import backfill as backfills
+from app.ops import doctor as doctors
+from app.ops import jobs, rebuild, replay
+from app.ops import parked as parkings
+from app.ops import reconcile as reconciles
+from app.ops.parts import Actor
+from app.store import replays
+from app.wiring import Services, open_services
+
+EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
+Mode = Annotated[str, typer.Option(help="state: no command leaves; resume: the next step may follow; force: again.")]
+Progressing = Callable[[int, int], None]
+FOLLOW_EVERY_S = 0.2
+WHY = "asked for on the command line"
+
+
+def _who(reason: str) -> Actor:
+    return Actor(who=f"cli:{getpass.getuser()}", reason=reason)
+
+
+def _run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
+    async def go() -> Any:
+        async with open_services(settings()) as services:
+            return await work(services)
+
+    return ending(lambda: asyncio.run(go()), as_json=as_json)
+
+
+def _bar(what: str, *, as_json: bool) -> tuple[Progress, Progressing]:
+    """A progress bar on stderr, and what moves it."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=err, disable=as_json, transient=True)
+    task = bar.add_task(what, total=None)
+    return bar, lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _undone(*, as_json: bool) -> None:
+    if not as_json:
+        out.print("Nothing was done: add --yes to do it.", highlight=False)
+
+
+def replay_event(
+    event_id: EventId,
+    mode: Mode = "resume",
+    reason: WhyOption = WHY,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay one event; without --yes say which transitions and commands would follow."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        if mode not in replay.MODES:
+            raise BadInput(f"The mode is one of {', '.join(replay.MODES)}.", code="bad_mode")
+        if yes:
+            return (await replay.replay(services, event_id, mode, _who(reason))).report()
+        async with services.pool.acquire() as conn:
+            row = await replay.found_event(conn, event_id)
+            planned = await replay.plan(conn, services, row, mode)
+            return {"dry_run": True, "would": planned.does, **planned.report()}
+
+    show_thing(_run(work, as_json=as_json), as_json=as_json)
+    if not yes:
+        _undone(as_json=as_json)
+
+
+def start_replay(
+    account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    status: Annotated[str | None, typer.Option(help="pending, applied, ignored or parked.")] = None,
+    source: Annotated[str | None, typer.Option(help="webhook, response, poll, request or timer.")] = None,
+    since: Annotated[str | None, typer.Option(help="RFC 3339: arrived then or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339: arrived before.")] = None,
+    mode: Mode = "state",
+    rate: Annotated[int, typer.Option(min=1, max=jobs.RATE_MAX, help="Events a second at most.")] = 100,
+    reason: WhyOption = WHY,
+    yes: Yes = False,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Work on it here and show how far it is.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Replay every event that a filter names, as a job that any worker carries on."""
+    times = {name: _moment(value) for name, value in (("since", since), ("until", until)) if value}
+    asked = {"account": account, "type": type_, "status": status, "source": source, **times}
+
+    async def work(services: Services) -> dict[str, Any]:
+        async with services.pool.acquire() as conn, conn.transaction():
+            made = await jobs.start(conn, asked, mode=mode, rate=rate, dry_run=not yes, actor=_who(reason))
+        return made if not (yes and follow) else await _follow(services, made["id"], as_json=as_json)
+
+    made = _run(work, as_json=as_json)
+    show_thing(made, as_json=as_json)
+    if not yes:
+        _undone(as_json=as_json)
+    raise typer.Exit(1 if made["state"] == "failed" or made.get("failed") else 0)
+
+
+async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, Any]:
+    worker = jobs.Replayer(services)
+    bar, progress = _bar(job, as_json=as_json)
+    with bar:
+        while True:
+            busy = await worker.poll()
+            async with services.pool.acquire() as conn:
+                row = await replays.find(conn, job)
+            assert row is not None
+            progress(row["done"], row["total"])
+            if row["state"] != "running":
+                return dict(row)
+            if not busy:
+                await asyncio.sleep(FOLLOW_EVERY_S)
+
+
+def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:
+    """Stop a bulk replay; what it did stays done."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        async with services.pool.acquire() as conn, conn.transaction():
+            return await jobs.stop(conn, replay_id)
+
+    show_thing(_run(work, as_json=as_json), as_json=as_json)
+
+
+def rebuild_accounts(
+    account: Annotated[str | None, typer.Argument(metavar="[ACCT]", help="The account; without it all.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write what the log says where the state differs.")] = False,
+    reason: WhyOption = WHY,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the log again from the first event on and compare with the stored state; exit 1 when they differ."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        if account is None:
+            if repair:
+                raise BadInput("--repair takes one account.", code="account_missing")
+            bar, progress = _bar("rebuild", as_json=as_json)
+            with bar:
+                found = await rebuild.check_all(services, progress)
+            return {**found, "ok": not found["differing"]}
+        if repair:
+            return {**await rebuild.repair(services, account, _who(reason)), "ok": True}
+        one = await rebuild.check(services, account)
+        return {**one.report(), "ok": one.equal}
+
+    found = _run(work, as_json=as_json)
+    show_thing(found, as_json=as_json)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+def backfill(
+    since: Annotated[str, typer.Option(help="RFC 3339: from when.")],
+    undelivered: Annotated[bool, typer.Option("--undelivered", help="v1: only what was not acknowledged.")] = False,
+    reason: WhyOption = WHY,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read events from Stripe that did not reach us."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        bar, progress = _bar("backfill", as_json=as_json)
+        with bar:
+            found = await backfills.backfill(
+                services, _moment(since), _who(reason), yes=yes, undelivered=undelivered, progress=progress
+            )
+        return found.report()
+
+    found = _run(work, as_json=as_json)
+    show_thing(found, as_json=as_json)
+    if not yes:
+        _undone(as_json=as_json)
+    raise typer.Exit(1 if found["failed"] else 0)
+
+
+def reconcile(
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    reason: WhyOption = WHY,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read live objects from Stripe and compare; with --yes tell the log what differs."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        bar, progress = _bar("reconcile", as_json=as_json)
+        with bar:
+            return await reconciles.reconcile(services, _who(reason), yes=yes, account=account, progress=progress)
+
+    found = _run(work, as_json=as_json)
+    if as_json:
+        show_json(found)
+    else:
+        show_rows(found["drift"], ["account", "kind", "object_id", "how", "here", "there", "fields"], as_json=False)
+        show_thing({name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}, as_json=False)
+    if not yes:
+        _undone(as_json=as_json)
+    raise typer.Exit(1 if found["failed"] else 0)
+
+
+def parked(as_json: AsJson = False) -> None:
+    """What needs a person, by fingerprint."""
+
+    async def work(services: Services) -> list[dict[str, Any]]:
+        async with services.pool.acquire() as conn:
+            return await parkings.groups(conn)
+
+    columns = ["what", "kind", "code", "count", "oldest", "example", "message"]
+    show_rows(_run(work, as_json=as_json), columns, as_json=as_json)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look for what is wrong; exit 1 when something is."""
+    found = _run(doctors.examine, as_json=as_json)
+    rows = [{"check": c.check, "state": c.state, "says": c.says} for c in found]
+    if as_json:
+        show_json({"ok": not doctors.wrong(found), "checks": rows})
+    else:
+        show_rows(rows, ["check", "state", "says"], as_json=False)
+    raise typer.Exit(1 if doctors.wrong(found) else 0)
+
+
+def _moment(text: str) -> datetime:
+    """An RFC 3339 time with its zone; wrong usage otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} is no RFC 3339 time, like 2026-11-24T10:00:00Z") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text} has no zone: add Z")
+    return moment

@@ -1,0 +1,99 @@
+"""Rebuild, reconcile and backfill over HTTP, and what is parked. Dry by default; the report is the answer."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, Field
+from starlette.responses import Response
+
+from app.ops import backfill, parked, rebuild, reconcile
+from app.ops.parts import Actor
+from app.web import schemas
+from app.web.api.accounts import AccountPath
+from app.web.deps import Json, Operator, Reader, Svc, reading
+from app.web.problems import documented
+
+router = APIRouter(tags=["operations"])
+Wrong = documented(400, 401, 403, 404, 409, 422)
+
+
+class Operation(schemas.Reason):
+    """An operation that says what it would do unless told to do it."""
+
+    dry_run: bool = Field(True, strict=True, description="Only say what it would do.", examples=[True])
+
+
+class Reconciliation(Operation):
+    """Compare with Stripe."""
+
+    account: str | None = Field(None, description="Only this account; all without it.", examples=["acct_1"])
+
+
+class Backfill(Operation):
+    """Bring in what Stripe has and we do not."""
+
+    since: AwareDatetime = Field(description="From when; Stripe keeps 30 days.", examples=["2026-11-24T10:00:00Z"])
+    account: str | None = Field(None, description="Only this account's context.", examples=["acct_1"])
+
+
+class Rebuilt(BaseModel):
+    """A rebuilt account beside what is stored."""
+
+    account: str = Field(description="The account.", examples=["acct_1"])
+    equal: bool = Field(description="Whether the log explains the stored state.", examples=[True])
+    events: int = Field(description="Events folded.", examples=[12])
+    differences: list[dict[str, Any]] = Field(description="`{what, stored, rebuilt}`.", examples=[[]])
+    difference_count: int = Field(description="How many there are.", examples=[0])
+    unreadable: list[str] = Field(description="Events that could not be read.", examples=[[]])
+
+
+class Found(BaseModel):
+    """What an operation found and did."""
+
+    dry_run: bool = Field(description="Whether it only looked.", examples=[True])
+
+
+class Fingerprint(BaseModel):
+    """Parked things that are alike."""
+
+    what: str = Field(description="event or command.", examples=["event"])
+    kind: str = Field(description="Type of the event or kind of the command.", examples=["issuing_card.created"])
+    code: str = Field(description="Why it is parked.", examples=["no_object"])
+    count: int = Field(description="How many.", examples=[3])
+    oldest: schemas.Time
+    message: str | None = Field(description="One of the sentences.", examples=["data.object is missing."])
+    example: str = Field(description="One of the ids.", examples=["evt_1"])
+
+
+@router.post("/accounts/{account_id}/rebuilds", status_code=202, response_model=Rebuilt, responses=Wrong)
+async def rebuild_account(services: Svc, who: Operator, account_id: AccountPath, body: Operation) -> Response:
+    """Fold the account's log again and compare; without `dry_run` what the log says is written where it differs."""
+    if body.dry_run:
+        return Json((await rebuild.check(services, account_id)).report(), 202)
+    return Json(await rebuild.repair(services, account_id, Actor(who=who.name, reason=body.reason)), 202)
+
+
+@router.post("/reconciliations", status_code=202, response_model=Found, responses=Wrong)
+async def start_reconciliation(services: Svc, who: Operator, body: Reconciliation) -> Response:
+    """Read live objects and compare; without `dry_run` what differs becomes a `poll` event."""
+    actor = Actor(who=who.name, reason=body.reason)
+    found = await reconcile.reconcile(services, actor, yes=not body.dry_run, account=body.account)
+    services.wake()
+    return Json(found, 202)
+
+
+@router.post("/backfills", status_code=202, response_model=Found, responses=Wrong)
+async def start_backfill(services: Svc, who: Operator, body: Backfill) -> Response:
+    """Read Stripe's event lists; without `dry_run` what is missing comes into the log."""
+    actor = Actor(who=who.name, reason=body.reason)
+    accounts = None if body.account is None else [body.account]
+    found = await backfill.backfill(services, body.since, actor, yes=not body.dry_run, accounts=accounts)
+    services.wake()
+    return Json(found.report(), 202)
+
+
+@router.get("/parked", response_model=schemas.Listed[Fingerprint], responses=documented(401, 403))
+async def list_parked(services: Svc, _who: Reader) -> Response:
+    """What needs a person, by fingerprint, largest group first."""
+    async with reading(services) as conn:
+        return Json({"data": await parked.groups(conn), "next_cursor": None})
