@@ -4,14 +4,11 @@ from typing import Any
 
 from app.sandbox import capabilities, listing, scenarios
 from app.sandbox.calls import Answer, Call, Json, Record
-from app.sandbox.clock import rfc3339
 from app.sandbox.errors import invalid, not_found, refused
 from app.sandbox.vocabulary import account_out, includes_in
 from app.sandbox.world import World
 
 KIND = "v2.core.account"
-PERSON = "v2.core.account_person"
-LINK = "v2.core.account_link"
 CONFIGURATIONS = ("card_creator", "customer", "developer", "merchant", "money_manager", "recipient")
 INCLUDES = frozenset({f"configuration.{c}" for c in CONFIGURATIONS}) | {
     "defaults",
@@ -46,7 +43,7 @@ def _checked(call: Call) -> None:
             raise invalid(f"Invalid include: {one}", param="include")
 
 
-def _find(world: World, call: Call, ident: str) -> Record:
+def find(world: World, call: Call, ident: str) -> Record:
     """The platform sees its connected accounts and itself; a connected account sees itself."""
     record = world.records.get(ident)
     if record is None or record.kind != KIND or call.account not in {world.platform, ident}:
@@ -105,7 +102,7 @@ def _configure(account: Record, wanted: Json) -> list[str]:
 
 def update(world: World, call: Call) -> Answer:
     _checked(call)
-    account = _find(world, call, call.ids[0])
+    account = find(world, call, call.ids[0])
     if account.data["closed"]:
         raise refused("account_closed", "This account is closed.")
     body, data = call.params, account.data
@@ -137,7 +134,7 @@ def _merged(old: Any, new: Any) -> Any:
 
 def retrieve(world: World, call: Call) -> Answer:
     _checked(call)
-    return Answer(_find(world, call, call.ids[0]))
+    return Answer(find(world, call, call.ids[0]))
 
 
 def own(world: World, call: Call) -> Answer:
@@ -162,7 +159,7 @@ def everything(world: World, call: Call) -> Answer:
 
 
 def close(world: World, call: Call) -> Answer:
-    account = _find(world, call, call.ids[0])
+    account = find(world, call, call.ids[0])
     named = set(call.params.get("applied_configurations") or [])
     named = {"money_manager" if one == "storer" else one for one in named}
     if named != set(account.data["applied_configurations"]):
@@ -183,31 +180,3 @@ def shut(world: World, account: Record) -> None:
             fa.data["status_details"] = {"closed": {"reason": "account_closed", "forwarding_settings": None}}
             world.thin(".updated", fa)
     world.thin(".closed", account)
-
-
-def create_link(world: World, call: Call) -> Answer:
-    account = _find(world, call, str(call.params["account"]))
-    use_case = call.params["use_case"]
-    link = world.add(LINK, account.id, {"account": account.id, "use_case": use_case})
-    link.data["url"] = f"https://connect.stripe.com/setup/e/{account.id}/{link.id}"
-    link.data["expires_at"] = rfc3339()
-    body = {key: value for key, value in link.data.items() if key != "id"}
-    return Answer(body=body)
-
-
-def create_person(world: World, call: Call) -> Answer:
-    account = _find(world, call, call.ids[0])
-    body = {key: value for key, value in call.params.items() if key != "include"}
-    person = world.add(PERSON, account.id, {"account": account.id, **body})
-    world.thin(".created", person, {"account_id": account.id})
-    return Answer(person)
-
-
-def persons(world: World, call: Call) -> Answer:
-    account = _find(world, call, call.ids[0])
-    return listing.v2(call, world.all(PERSON, account.id), lambda _: True, lambda r: r.data)
-
-
-def retrieve_person(world: World, call: Call) -> Answer:
-    account = _find(world, call, call.ids[0])
-    return Answer(world.find(PERSON, call.ids[1], account.id))

@@ -1,21 +1,17 @@
 """Card authorizations: Stripe's own checks, the real-time endpoint, the hold."""
 
 import time
-from datetime import UTC, datetime
 
-import orjson
-
-from app.sandbox import books, capabilities
+from app.sandbox import books
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import unix
 from app.sandbox.errors import invalid, refused
+from app.sandbox.objections import currency_of, objection
+from app.sandbox.realtime import ask
 from app.sandbox.world import World
 
 KIND = "issuing.authorization"
 DEBIT = "v2.money_management.received_debit"
-CAP = 1_000_000
-"""No authorization above 10,000 USD, whatever the card's own limits."""
-DAYS = {"daily": 1, "weekly": 7, "monthly": 30, "yearly": 365, "all_time": 36500}
 MERCHANT: Json = {
     "category": "eating_places_restaurants",
     "category_code": "5812",
@@ -104,7 +100,7 @@ async def _decide(world: World, record: Record, wanted: int, *, controllable: bo
     if reason is None:
         reason = "card_active"
         if world.authorization_url:
-            approved, amount, reason, message = await _ask(world, record, wanted, controllable=controllable)
+            approved, amount, reason, message = await ask(world, record, wanted, controllable=controllable)
             world.cause = None
             if approved and (late := objection(world, card, amount, record.data["merchant_data"])):
                 approved, reason = False, late
@@ -128,94 +124,6 @@ async def _decide(world: World, record: Record, wanted: int, *, controllable: bo
     decision = {"authorization": record.id, "approved": approved, "reason": reason, "amount": amount}
     world.decisions.append({**decision, "latency_ms": took_ms, "reason_message": message})
     return approved, amount
-
-
-def objection(world: World, card: Record, wanted: int, merchant: Json) -> str | None:
-    """Why Stripe itself declines, before asking anybody; None when nothing objects."""
-    account = world.records.get(card.account)
-    if account is not None and (
-        account.data["closed"] or capabilities.status(account, capabilities.PREPAID) != "active"
-    ):
-        return "account_disabled"
-    if card.data["status"] != "active":
-        return f"card_{card.data['status']}"
-    holder = world.records[card.data["cardholder"]["id"]]
-    if holder.data["status"] != "active":
-        return f"cardholder_{holder.data['status']}"
-    if holder.data["requirements"]["disabled_reason"]:
-        return "cardholder_verification_required"
-    if wanted > CAP or _over_controls(world, card, wanted, merchant):
-        return "spending_controls"
-    fa: Record = card.hidden["fa"]
-    if fa.data["status"] != "open" or world.ledger.available(fa.id, currency_of(fa)) < wanted:
-        return "insufficient_funds"
-    return None
-
-
-def currency_of(fa: Record) -> str:
-    """What card spend is taken in: usdc where held, 1:1 to usd."""
-    held: list[str] = fa.data["storage"]["holds_currencies"]
-    return "usdc" if "usdc" in held else held[0]
-
-
-def _over_controls(world: World, card: Record, wanted: int, merchant: Json) -> bool:
-    controls = card.data["spending_controls"]
-    for what, value in (("categories", merchant["category"]), ("merchant_countries", merchant["country"])):
-        if value in (controls.get(f"blocked_{what}") or []):
-            return True
-        if controls.get(f"allowed_{what}") and value not in controls[f"allowed_{what}"]:
-            return True
-    for limit in controls.get("spending_limits") or []:
-        if limit["categories"] and merchant["category"] not in limit["categories"]:
-            continue
-        spent = 0
-        if limit["interval"] != "per_authorization":
-            since = datetime.now(UTC).timestamp() - DAYS[limit["interval"]] * 86400
-            spent = sum(
-                r.data["amount"]
-                for r in world.all(KIND, card.account)
-                if r.hidden["card"] is card and r.data["approved"] and r.data["created"] >= since
-            )
-        if spent + wanted > limit["amount"]:
-            return True
-    return False
-
-
-async def _ask(world: World, record: Record, wanted: int, *, controllable: bool) -> tuple[bool, int, str, str | None]:
-    """Call the real-time endpoint: (approved, amount, reason, reason_message)."""
-    pending = {
-        "amount": wanted,
-        "amount_details": {"atm_fee": None, "cashback_amount": 0},
-        "currency": "usd",
-        "is_amount_controllable": controllable,
-        "merchant_amount": record.data["merchant_amount"],
-        "merchant_currency": record.data["merchant_currency"],
-        "network_risk_score": 1,
-    }
-    _, body = world.events.request(record, {**record.data, "pending_request": pending})
-    assert world.authorization_url is not None
-    default = world.authorization_default
-    status, content, headers = await world.webhooks.post(
-        world.authorization_url, body, world.authorization_secret, timeout_s=world.settings.authorization_timeout_s
-    )
-    if status == -1:
-        return default, wanted, "webhook_timeout", None
-    if status != 200:
-        return default, wanted, "webhook_error", f"status {status}"
-    if "stripe-version" not in headers:
-        return default, wanted, "webhook_error", "the response has no Stripe-Version header"
-    try:
-        answer = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return default, wanted, "webhook_error", "the response is not JSON"
-    if not isinstance(answer, dict) or type(answer.get("approved")) is not bool:
-        return default, wanted, "webhook_error", "approved is missing or no boolean"
-    amount = answer.get("amount", wanted)
-    if "amount" in answer and (not controllable or type(amount) is not int or not 0 < amount <= wanted):
-        return default, wanted, "webhook_error", "amount is not allowed here"
-    if isinstance(answer.get("metadata"), dict):
-        record.data["metadata"].update(answer["metadata"])
-    return answer["approved"], amount, "webhook_approved" if answer["approved"] else "webhook_declined", None
 
 
 def _hold(world: World, record: Record, amount: int) -> Record:

@@ -1,10 +1,11 @@
 """What follows an authorization: capture, reversal, expiry, force capture, refund."""
 
 from app.sandbox import books
-from app.sandbox.authorizations import DEBIT, KIND, MERCHANT, currency_of
+from app.sandbox.authorizations import DEBIT, KIND, MERCHANT
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import rfc3339
 from app.sandbox.errors import invalid, refused
+from app.sandbox.objections import currency_of
 from app.sandbox.world import World
 
 TRANSACTION = "issuing.transaction"

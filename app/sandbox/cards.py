@@ -6,8 +6,6 @@ from app.sandbox.errors import invalid, refused
 from app.sandbox.world import World
 
 KIND = "issuing.card"
-TOKEN = "issuing.token"  # noqa: S105 - the name of a kind
-SHIPPING = {"submit": "submitted", "ship": "shipped", "deliver": "delivered", "return": "returned", "fail": "failure"}
 
 
 def create(world: World, call: Call) -> Answer:
@@ -99,48 +97,3 @@ def update(world: World, call: Call) -> Answer:
     if changed:
         world.snapshot("updated", card, changed)
     return Answer(card)
-
-
-def shipping(world: World, call: Call) -> Answer:
-    """Test helpers: submit, ship, deliver, return, fail."""
-    card = world.find(KIND, call.ids[0], call.account, "v1")
-    if card.data["shipping"] is None:
-        raise refused("invalid_card_state", "This card is not shipped.")
-    before = dict(card.data["shipping"])
-    card.data["shipping"] = {**before, "status": SHIPPING[call.path.rpartition("/")[2]]}
-    world.snapshot("updated", card, {"shipping": before})
-    return Answer(card)
-
-
-def provision(world: World, card: Record, wallet: str) -> Record:
-    """Control: the card is added to a wallet, and active there a step later."""
-    data: Json = {
-        "card": card.id,
-        "status": "requested",
-        "network": "visa",
-        "wallet_provider": wallet,
-        "token_type": "secure_element",
-        "last4": "9876",
-        "device_fingerprint": "sandbox",
-        "network_updated_at": card.data["created"],
-        "network_data": None,
-    }
-    token = world.add(TOKEN, card.account, data)
-    world.snapshot("created", token)
-    world.later(_become, world, token, "active")
-    return token
-
-
-def _become(world: World, token: Record, status: str) -> None:
-    before = token.data["status"]
-    if before != status:
-        token.data["status"] = status
-        world.snapshot("updated", token, {"status": before})
-
-
-def update_token(world: World, call: Call) -> Answer:
-    token = world.find(TOKEN, call.ids[0], call.account, "v1")
-    if token.data["status"] == "deleted":
-        raise refused("token_deleted", "A deleted token cannot be changed.")
-    _become(world, token, call.params["status"])
-    return Answer(token)

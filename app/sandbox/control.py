@@ -5,7 +5,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app.sandbox import accounts, authorizations, capabilities, captures, cards, event_api, outbound, scenarios
+from app.sandbox import (
+    accounts,
+    authorizations,
+    capabilities,
+    captures,
+    cards,
+    event_api,
+    scenarios,
+    settlement,
+    tokens,
+)
 from app.sandbox.addresses import bank_credit
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import ApiError, invalid
@@ -139,11 +149,11 @@ def token(world: World, _ids: list[str], body: Json) -> Json:
     card = world.records.get(str(body["card"]))
     if card is None or card.kind != cards.KIND:
         raise invalid("no such card", param="card")
-    return cards.provision(world, card, str(body.get("wallet_provider", "apple_pay"))).data
+    return tokens.provision(world, card, str(body.get("wallet_provider", "apple_pay"))).data
 
 
 def outbound_end(world: World, ids: list[str], body: Json) -> Json:
-    return outbound.end_by_hand(world, ids[0], str(body["status"])).data
+    return settlement.end_by_hand(world, ids[0], str(body["status"])).data
 
 
 Control = Callable[[World, list[str], Json], Any]

@@ -1,9 +1,9 @@
 """Issuing disputes: unsubmitted, submitted once, then won or lost by the test helper."""
 
 from app.sandbox import books
-from app.sandbox.authorizations import currency_of
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.errors import invalid, refused
+from app.sandbox.objections import currency_of
 from app.sandbox.world import World
 
 KIND = "issuing.dispute"

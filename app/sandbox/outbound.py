@@ -7,19 +7,14 @@ credit. ``posted`` is not final: a return may follow.
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.sandbox import books, capabilities, listing, scenarios
+from app.sandbox import books, capabilities, listing
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import parse, rfc3339
 from app.sandbox.errors import invalid, refused
 from app.sandbox.financial_accounts import KIND as FA
 from app.sandbox.financial_accounts import need_open
+from app.sandbox.settlement import METHOD, PAYMENT, TRANSFER, end, restore, settle
 from app.sandbox.world import World
-
-PAYMENT = "v2.money_management.outbound_payment"
-TRANSFER = "v2.money_management.outbound_transfer"
-METHOD = "v2.money_management.payout_method"
-CONVERSION = "world:conversion"
-TRANSIT = "world:transit"
 
 
 def create_payment(world: World, call: Call) -> Answer:
@@ -127,107 +122,8 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
     flow.hidden["transaction"] = transaction
     world.thin(".created", flow)
     books.move(world, transaction, "", available=-money["value"], outbound_pending=money["value"])
-    world.later(_settle, world, flow)
+    world.later(settle, world, flow)
     return flow
-
-
-def _end(world: World, flow: Record, status: str, reason: str | None = None) -> None:
-    flow.data["status"] = status
-    flow.data["cancelable"] = False
-    flow.data["status_transitions"][f"{status}_at"] = rfc3339()
-    if reason:
-        flow.data["status_details"] = {status: {"reason": reason}}
-    world.thin(f".{status}", flow)
-
-
-def _settle(world: World, flow: Record) -> None:
-    if flow.data["status"] != "processing":
-        return
-    recipient = world.records.get(flow.data["to"].get("recipient", ""))
-    if recipient and scenarios.tagged(recipient, "payment_fails_once") and not recipient.hidden.get("failed_once"):
-        recipient.hidden["failed_once"] = True
-        _restore(world, flow)
-        _end(world, flow, "failed", "unknown_failure")
-        return
-    _post(world, flow)
-    if recipient and scenarios.tagged(recipient, "payment_returned"):
-        world.later(_return, world, flow)
-
-
-def _counter(flow: Record, target: Record) -> str:
-    if flow.data["to"]["credited"]["currency"] != flow.data["amount"]["currency"]:
-        return CONVERSION
-    return (
-        TRANSIT if target.kind == FA else "world:" + ("chains" if target.data["type"] == "crypto_wallet" else "banks")
-    )
-
-
-def _post(world: World, flow: Record) -> None:
-    value = flow.data["amount"]["value"]
-    target = world.records[flow.data["to"]["payout_method"]]
-    counter = _counter(flow, target)
-    books.move(world, flow.hidden["transaction"], counter, outbound_pending=-value)
-    credited = flow.data["to"]["credited"]
-    if target.kind == FA:
-        noun = flow.kind.rpartition(".")[2]
-        detail = {"type": noun, noun: flow.id, "from_account": flow.account}
-        description = flow.data["description"]
-        flow.hidden["credit"] = books.receive(
-            world,
-            target,
-            "balance_transfer",
-            detail,
-            credited["value"],
-            credited["currency"],
-            counter,
-            description=description,
-        )
-    elif counter == CONVERSION:
-        world.ledger.post(
-            [
-                (CONVERSION, credited["currency"], -credited["value"]),
-                ("world:banks", credited["currency"], credited["value"]),
-            ]
-        )
-    _end(world, flow, "posted")
-
-
-def _restore(world: World, flow: Record) -> None:
-    value = flow.data["amount"]["value"]
-    books.move(world, flow.hidden["transaction"], "", available=value, outbound_pending=-value)
-
-
-def _return(world: World, flow: Record) -> None:
-    if flow.data["status"] != "posted":
-        return
-    money = flow.data["amount"]
-    counter = _counter(flow, world.records[flow.data["to"]["payout_method"]])
-    noun = flow.kind.rpartition(".")[2]
-    credit: Record | None = flow.hidden.get("credit")
-    if credit is not None:
-        got = credit.data["amount"]
-        taken = books.open_transaction(
-            world,
-            credit.account,
-            credit.data["financial_account"],
-            ("received_credit", credit.id),
-            books.amount(-got["value"], got["currency"]),
-            "received_credit_reversal",
-        )
-        books.move(world, taken, counter, available=-got["value"])
-        credit.data["status"] = "returned"
-        credit.data["status_details"] = {"returned": {"reason": "originator_initiated_reversal"}}
-        credit.data["status_transitions"]["returned_at"] = rfc3339()
-        world.thin(".returned", credit)
-    elif counter == CONVERSION:
-        got = flow.data["to"]["credited"]
-        world.ledger.post(
-            [("world:banks", got["currency"], -got["value"]), (CONVERSION, got["currency"], got["value"])]
-        )
-    source = flow.data["from"]["financial_account"]
-    back = books.open_transaction(world, flow.account, source, (noun, flow.id), dict(money), f"{noun}_reversal")
-    books.move(world, back, counter, available=money["value"])
-    _end(world, flow, "returned", "unknown_failure")
 
 
 def cancel(world: World, call: Call) -> Answer:
@@ -238,24 +134,9 @@ def cancel(world: World, call: Call) -> Answer:
         raise refused(f"{noun}_already_canceled", "Already canceled.", kind="already_canceled")
     if not flow.data["cancelable"]:
         raise refused(f"{noun}_not_cancelable", "It can no longer be canceled.", kind="not_cancelable")
-    _restore(world, flow)
-    _end(world, flow, "canceled")
+    restore(world, flow)
+    end(world, flow, "canceled")
     return Answer(flow)
-
-
-def end_by_hand(world: World, ident: str, status: str) -> Record:
-    """Control: ``returned`` of something posted, or ``failed`` of something processing."""
-    flow = world.records.get(ident)
-    if flow is None or flow.kind not in {PAYMENT, TRANSFER}:
-        raise invalid(f"no such outbound flow: {ident}", param="id")
-    if status == "returned" and flow.data["status"] == "posted":
-        _return(world, flow)
-    elif status == "failed" and flow.data["status"] == "processing":
-        _restore(world, flow)
-        _end(world, flow, "failed", "unknown_failure")
-    else:
-        raise invalid(f"{flow.data['status']} cannot become {status}", param="status")
-    return flow
 
 
 def lists(kind: str) -> Any:

@@ -16,6 +16,10 @@ from app.sandbox import (
     monitor,
     outbound,
     payout_methods,
+    persons,
+    settlement,
+    shipping,
+    tokens,
 )
 from app.sandbox.calls import Answer, Call, Handler, Json, Route
 from app.sandbox.vocabulary import account_in
@@ -53,10 +57,10 @@ CORE = [
     Route("GET", "/v2/core/accounts/{id}", accounts.retrieve),
     _post("/v2/core/accounts/{id}", accounts.update, "v2.core.AccountUpdateParams", prepare=account_in),
     _post("/v2/core/accounts/{id}/close", accounts.close),
-    _post("/v2/core/accounts/{id}/persons", accounts.create_person),
-    Route("GET", "/v2/core/accounts/{id}/persons", accounts.persons),
-    Route("GET", "/v2/core/accounts/{id}/persons/{pid}", accounts.retrieve_person),
-    _post("/v2/core/account_links", accounts.create_link, "v2.core.AccountLinkCreateParams"),
+    _post("/v2/core/accounts/{id}/persons", persons.create_person),
+    Route("GET", "/v2/core/accounts/{id}/persons", persons.persons),
+    Route("GET", "/v2/core/accounts/{id}/persons/{pid}", persons.retrieve_person),
+    _post("/v2/core/account_links", persons.create_link, "v2.core.AccountLinkCreateParams"),
     Route("GET", "/v2/core/events", event_api.list_v2),
     Route("GET", "/v2/core/events/{id}", event_api.retrieve_v2),
     _post("/v2/core/event_destinations", event_api.create, "v2.core.EventDestinationCreateParams"),
@@ -80,10 +84,10 @@ MONEY = [
     _post(f"{MM}/test_helpers/financial_addresses/{{id}}/credit", addresses.credit),
     _post("/v2/test_helpers/financial_addresses/{id}/credit", addresses.credit),
     _post(f"{MM}/outbound_payments", outbound.create_payment, _MM + "OutboundPaymentCreateParams"),
-    *_reads(f"{MM}/outbound_payments", outbound.PAYMENT, outbound.lists(outbound.PAYMENT)),
+    *_reads(f"{MM}/outbound_payments", settlement.PAYMENT, outbound.lists(settlement.PAYMENT)),
     _post(f"{MM}/outbound_payments/{{id}}/cancel", outbound.cancel),
     _post(f"{MM}/outbound_transfers", outbound.create_transfer, _MM + "OutboundTransferCreateParams"),
-    *_reads(f"{MM}/outbound_transfers", outbound.TRANSFER, outbound.lists(outbound.TRANSFER)),
+    *_reads(f"{MM}/outbound_transfers", settlement.TRANSFER, outbound.lists(settlement.TRANSFER)),
     _post(f"{MM}/outbound_transfers/{{id}}/cancel", outbound.cancel),
     _post(f"{MM}/outbound_setup_intents", payout_methods.create, _MM + "OutboundSetupIntentCreateParams"),
     *_reads(f"{MM}/outbound_setup_intents", payout_methods.INTENT, payout_methods.intents),
@@ -128,8 +132,8 @@ ISSUING = [
     _post(f"{_I}/disputes/{{id}}", disputes.update, "issuing.DisputeUpdateParams"),
     _post(f"{_I}/disputes/{{id}}/submit", disputes.submit, "issuing.DisputeSubmitParams"),
     *_reads(f"{_I}/disputes", disputes.KIND, monitor.v1_list(disputes.KIND, "status", "transaction")),
-    _post(f"{_I}/tokens/{{id}}", cards.update_token, "issuing.TokenUpdateParams"),
-    *_reads(f"{_I}/tokens", cards.TOKEN, monitor.v1_list(cards.TOKEN, "card", "status")),
+    _post(f"{_I}/tokens/{{id}}", tokens.update_token, "issuing.TokenUpdateParams"),
+    *_reads(f"{_I}/tokens", tokens.TOKEN, monitor.v1_list(tokens.TOKEN, "card", "status")),
     _post(f"{_T}/authorizations", authorizations.create, "test_helpers.issuing.AuthorizationCreateParams"),
     _post(f"{_T}/authorizations/{{id}}/capture", captures.capture, "test_helpers.issuing.AuthorizationCaptureParams"),
     _post(f"{_T}/authorizations/{{id}}/reverse", captures.reverse, "test_helpers.issuing.AuthorizationReverseParams"),
@@ -146,7 +150,7 @@ ISSUING = [
         "test_helpers.issuing.TransactionCreateForceCaptureParams",
     ),
     _post(f"{_T}/disputes/{{id}}/close", disputes.close, "test_helpers.issuing.DisputeCloseParams"),
-    *[_post(f"{_T}/cards/{{id}}/shipping/{step}", cards.shipping) for step in cards.SHIPPING],
+    *[_post(f"{_T}/cards/{{id}}/shipping/{step}", shipping.move) for step in shipping.STEPS],
 ]
 
 ROUTES = [*CORE, *MONEY, *ISSUING]

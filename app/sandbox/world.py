@@ -12,7 +12,7 @@ from typing import Any
 from app.sandbox.calls import Call, Json, Record
 from app.sandbox.clock import Ids, rfc3339, unix
 from app.sandbox.errors import not_found
-from app.sandbox.events import EventLog
+from app.sandbox.eventlog import EventLog
 from app.sandbox.faults import Faults
 from app.sandbox.ledger import Ledger
 from app.sandbox.settings import SandboxSettings
