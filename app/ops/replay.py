@@ -37,7 +37,10 @@ NEVER_FORCED = ("hold.", "account.repaired")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay does: ``leaving`` and ``suppressed`` are ``{id, kind, intent, status}``."""
+    """What a replay does: ``leaving`` and ``suppressed`` are ``{id, kind, intent, status}``.
+
+    ``state`` is ``planned``, or once done ``pending`` (apply takes it up), ``applied``, ``compared`` or ``appended``.
+    """
 
     event: str
     account: str
@@ -45,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     mode: str
     does: str
+    state: str = "planned"
     transitions: list[dict[str, Any]] = []
     leaving: list[dict[str, Any]] = []
     suppressed: list[dict[str, Any]] = []
@@ -175,12 +179,12 @@ async def again(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode:
     if row["status"] == "applied":
         if mode == "force":
             await rebuilds.copy_event(conn, account, event_id, f"{event_id}~{uuid4().hex[:12]}")
-        return planned
+        return msgspec.structs.replace(planned, state="appended" if mode == "force" else "compared")
     if mode == "state":
         return await _effect_only(conn, parts, row, planned)
     if not await rebuilds.to_pending(conn, account, event_id):
         raise Conflict(f"{event_id} was applied meanwhile.", code="event_applied")
-    return planned
+    return msgspec.structs.replace(planned, state="pending")
 
 
 async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, planned: Plan) -> Plan:
@@ -214,4 +218,4 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
     finally:
         await states.release(conn, token, [account])
     lines = [_line(line) for line in one.told.lines]
-    return msgspec.structs.replace(planned, transitions=lines, held_back=new, suppressed=done)
+    return msgspec.structs.replace(planned, state="applied", transitions=lines, held_back=new, suppressed=done)

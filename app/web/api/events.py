@@ -140,7 +140,7 @@ async def replay_event(services: Svc, write: Writing, event_id: EventPath, body:
     async def work(conn: asyncpg.Connection) -> dict[str, Any]:
         row = await replay.found_event(conn, event_id)
         done = await replay.again(conn, services, row, body.mode)
-        return {"id": event_id, "state": "replayed", "href": href, "plan": done.report()}
+        return {"id": event_id, "state": done.state, "href": href, "plan": done.report()}
 
     return await write.do(work, body, reason=body.reason)
 
