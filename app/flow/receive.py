@@ -30,7 +30,7 @@ SESSION = {"lock_timeout": "500ms", "enable_seqscan": "off"}
 BATCH_MAX = 256
 BATCH_BYTES_MAX = 8_388_608
 FLUSHERS_MAX = 2
-WAITING_MAX = 10_000
+WAITING_BYTES_MAX = 134_217_728
 DEADLINE_S = 1.8
 RETRY_AFTER_S = 2
 NOTIFY_EVERY_S = 0.05
@@ -94,6 +94,7 @@ class Receiver:
         self._flushers_max = flushers_max
         self._deadline_s = deadline_s
         self._waiting: deque[_Waiter] = deque()
+        self._waiting_bytes = 0
         self._flushers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._recount: dict[events.Key, int] = {}
@@ -108,8 +109,9 @@ class Receiver:
 
         Raises Unavailable within ``deadline_s`` when the database cannot store it, BadInput when it never will.
         """
-        if len(self._waiting) >= WAITING_MAX:
+        if self._waiting_bytes >= WAITING_BYTES_MAX:
             raise _unavailable("too many deliveries wait")
+        self._waiting_bytes += len(body)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Accepted] = loop.create_future()
         self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
@@ -149,6 +151,7 @@ class Receiver:
             waiter = waiting.popleft()
             size += len(waiter.row.payload)
             batch.append(waiter)
+        self._waiting_bytes -= size
         return batch
 
     async def _flush(self, batch: list[_Waiter]) -> None:
@@ -156,10 +159,11 @@ class Receiver:
             async with asyncio.timeout_at(batch[0].give_up_at):
                 await self._store(batch)
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody may be left waiting
-            await self._pool.expire_connections()
             LOG.warning("receive.unavailable", error=repr(error), deliveries=len(batch) + len(self._waiting))
             self._fail([*batch, *self._waiting], error)
             self._waiting.clear()
+            self._waiting_bytes = 0
+            await self._pool.expire_connections()
 
     def _fail(self, waiters: Sequence[_Waiter], error: Exception) -> None:
         for waiter in waiters:

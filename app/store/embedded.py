@@ -29,7 +29,9 @@ _UNPRIVILEGED = ("postgres", "nobody")
 _OPTIONS = {
     "listen_addresses": "",
     "max_connections": "200",
+    "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
     "jit": "off",
 }
 
