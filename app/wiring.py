@@ -10,13 +10,14 @@ import signal
 import socket
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from app import metrics
 from app.config import Settings, vocabulary
 from app.errors import ConfigError
 from app.flow import loops
@@ -26,12 +27,17 @@ from app.flow.deliver import Deliverer
 from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
-from app.store import db, embedded, heartbeats, schema
+from app.ops.jobs import Replayer
+from app.ops.reconcile import Nudger
+from app.store import db, embedded, gauges, heartbeats, schema
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
 
 HEARTBEAT_S = 2.0
+GAUGES_S = 5.0
+NUDGE_S = 5.0
+READ_TIMEOUT_MS = "5000"
 
 
 def now_ms() -> int:
@@ -104,7 +110,9 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         pool = await db.open_pool(where, size=settings.pool_size, name="worker")
         stack.push_async_callback(pool.close)
         await schema.check(pool)
-        api_pool = await db.open_pool(where, size=settings.pool_size, name="api")
+        api_pool = await db.open_pool(
+            where, size=settings.pool_size, name="api", settings={"statement_timeout": READ_TIMEOUT_MS}
+        )
         stack.push_async_callback(api_pool.close)
         ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="receive")
         stack.push_async_callback(ingest.close)
@@ -178,13 +186,19 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         on_events=services.wake,
     )
     idle_s = settings.poll_interval_ms / 1000
-    tasks = [
-        asyncio.create_task(loops.listen(lambda: db.connect(services.dsn), services.wake)),
-        asyncio.create_task(_beat(services, name)),
+    duties = [
+        ("heartbeat", _beat(services, name), loops.Bell(), HEARTBEAT_S),
+        ("gauges", _gauges(services), loops.Bell(), GAUGES_S),
+        ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
+        ("replay", Replayer(services).poll, loops.Bell(), 1.0),
     ]
     for _ in range(count):
-        tasks.append(asyncio.create_task(loops.loop("apply", applier.poll, services.apply_bell, idle_s=idle_s)))
-        tasks.append(asyncio.create_task(loops.loop("deliver", deliverer.poll, services.deliver_bell, idle_s=idle_s)))
+        duties += [
+            ("apply", applier.poll, services.apply_bell, idle_s),
+            ("deliver", deliverer.poll, services.deliver_bell, idle_s),
+        ]
+    tasks = [asyncio.create_task(loops.loop(role, poll, bell, idle_s=s)) for role, poll, bell, s in duties]
+    tasks.append(asyncio.create_task(loops.listen(lambda: db.connect(services.dsn), services.wake)))
     try:
         yield
     finally:
@@ -193,13 +207,25 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _beat(services: Services, name: str) -> None:
+def _beat(services: Services, name: str) -> Callable[[], Awaitable[bool]]:
     async def beat() -> bool:
         async with services.pool.acquire() as conn:
             await heartbeats.beat(conn, name)
         return False
 
-    await loops.loop("heartbeat", beat, loops.Bell(), idle_s=HEARTBEAT_S)
+    return beat
+
+
+def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
+    async def read() -> bool:
+        async with services.pool.acquire() as conn:
+            found = await gauges.read(conn)
+        metrics.backlog(found.oldest_s, found.pending)
+        metrics.parked_now("event", found.parked_events)
+        metrics.parked_now("command", found.parked_commands)
+        return False
+
+    return read
 
 
 def process_name(role: str) -> str:

@@ -54,6 +54,7 @@ class Applier:
     ) -> None:
         self._pool = pool
         self._reader = Reader(stripe, platform=platform_account, vocabulary=vocabulary, clock=clock)
+        self._clock = clock
         self._programme = programme
         self._platform = platform_account
         self._on_commands = on_commands
@@ -196,6 +197,8 @@ class Applier:
         for one in work:
             if one.status == "parked":
                 metrics.parked("event", str((one.error or {}).get("code", "")))
+        if work:
+            metrics.apply_lag((self._clock() - min(one.stored.received_ms for one in work)) / 1000)
         if batch.commands:
             self._on_commands()
         LOG.debug("apply.batch", accounts=len(leased), events=len(work), commands=len(batch.commands))

@@ -66,7 +66,9 @@ events = Table(
     _time("created"),
     _time("received_at", now=True),
     Column("payload", LargeBinary, nullable=False),
-    Column("fetched", JSONB(none_as_null=True), comment="readings kept beside the event: {url: object or {missing: code}}"),
+    Column(
+        "fetched", JSONB(none_as_null=True), comment="readings kept beside the event: {url: object or {missing: code}}"
+    ),
     Column("twin_id", Text),
     Column("caused_by", Text, comment="event or command this event came from"),
     Column("status", Text, nullable=False, comment="pending applied ignored parked"),
@@ -112,6 +114,7 @@ journal = Table(
     Column("commands", JSONB, nullable=False, server_default=text("'[]'"), comment="ids of the commands issued"),
     Column("note", Text),
     Index("journal_by_event", "account_id", "event_id"),
+    Index("journal_by_time", "at", "account_id", "seq"),
 )
 
 outbox = Table(
@@ -143,6 +146,9 @@ outbox = Table(
         "account_id",
         postgresql_where=text("status IN ('pending', 'in_flight', 'unknown')"),
     ),
+    Index("outbox_by_id", "command_id"),
+    Index("outbox_parked", "account_id", "command_id", postgresql_where=text("status = 'parked'")),
+    Index("outbox_by_creation", "created_at", "account_id", "command_id"),
     Index("outbox_moved", "account_id", "first_call_at", postgresql_where=text("amount IS NOT NULL")),
 )
 

@@ -5,15 +5,17 @@ import contextlib
 import uvicorn
 
 from app.config import Settings
-from app.web.main import create_app
+from app.web.main import create_app, door_of
+from app.web.webhooks import FrontDoor, calm_collector
 from app.wiring import open_services, process_name, working
 
 
 async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty."""
     async with open_services(settings) as services:
-        config = uvicorn.Config(
-            create_app(services, services.authorizer.answer), host=host, port=port, log_config=None, access_log=False
-        )
+        authorize = services.authorizer.answer
+        front = FrontDoor(create_app(services, authorize), services.receiver, door_of(services, authorize))
+        server = uvicorn.Server(uvicorn.Config(front, host=host, port=port, log_config=None, access_log=False))
+        calm_collector()
         async with working(services, process_name("serve"), workers) if workers else contextlib.nullcontext():
-            await uvicorn.Server(config).serve()
+            await server.serve()

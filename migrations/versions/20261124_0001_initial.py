@@ -114,6 +114,7 @@ STATEMENTS = (
     """,
     "COMMENT ON COLUMN journal.commands IS 'ids of the commands issued'",
     "CREATE INDEX journal_by_event ON journal (account_id, event_id)",
+    "CREATE INDEX journal_by_time ON journal (at, account_id, seq)",
     """
     CREATE TABLE outbox (
         account_id TEXT NOT NULL,
@@ -141,7 +142,10 @@ STATEMENTS = (
     """,
     "COMMENT ON COLUMN outbox.amount IS 'minor units that this command moves; null when it moves none'",
     "COMMENT ON COLUMN outbox.status IS 'pending in_flight unknown settled rejected parked'",
+    "CREATE INDEX outbox_by_creation ON outbox (created_at, account_id, command_id)",
+    "CREATE INDEX outbox_by_id ON outbox (command_id)",
     "CREATE INDEX outbox_due ON outbox (due_at, account_id) WHERE status IN ('pending', 'in_flight', 'unknown')",
+    "CREATE INDEX outbox_parked ON outbox (account_id, command_id) WHERE status = 'parked'",
     "CREATE INDEX outbox_moved ON outbox (account_id, first_call_at) WHERE amount IS NOT NULL",
     """
     CREATE TABLE decisions (
