@@ -91,7 +91,9 @@ def observe(raw: Json, at_ms: int, *, sure: bool) -> Observed | None:
     more = _MORE.get(kind)
     if more is not None:
         fields |= {k: v for k, v in more(obj).items() if v is not None}
-    return Observed(kind=kind, object_id=object_id, status=_status(kind, obj), at=at_ms, fields=_clean(fields), sure=sure)
+    return Observed(
+        kind=kind, object_id=object_id, status=_status(kind, obj), at=at_ms, fields=_clean(fields), sure=sure
+    )
 
 
 def _kind(tag: str) -> str | None:
