@@ -52,6 +52,7 @@ def find(world: World, call: Call, ident: str) -> Record:
 
 
 def create(world: World, call: Call) -> Answer:
+    """A new account; its scenario begins."""
     _checked(call)
     body = call.params
     ident = world.ids.new("acct_")
@@ -101,6 +102,7 @@ def _configure(account: Record, wanted: Json) -> list[str]:
 
 
 def update(world: World, call: Call) -> Answer:
+    """Merge what is given; new capabilities begin as pending."""
     _checked(call)
     account = find(world, call, call.ids[0])
     if account.data["closed"]:
@@ -133,6 +135,7 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 def retrieve(world: World, call: Call) -> Answer:
+    """One account."""
     _checked(call)
     return Answer(find(world, call, call.ids[0]))
 
@@ -146,6 +149,7 @@ def own(world: World, call: Call) -> Answer:
 
 
 def everything(world: World, call: Call) -> Answer:
+    """The connected accounts, open ones by default."""
     closed = str(call.params.get("closed")).lower() == "true"
     names = listing.wanted(call.params, "applied_configurations")
     plain = Call(call.method, call.path, call.api, call.account, call.version, {}, [])
@@ -159,6 +163,7 @@ def everything(world: World, call: Call) -> Answer:
 
 
 def close(world: World, call: Call) -> Answer:
+    """Close; every applied configuration must be named."""
     account = find(world, call, call.ids[0])
     named = set(call.params.get("applied_configurations") or [])
     named = {"money_manager" if one == "storer" else one for one in named}

@@ -40,6 +40,7 @@ def prepare(body: Json, version: str) -> Json:
 
 
 def create(world: World, call: Call) -> Answer:
+    """A pending address that becomes active by itself."""
     body = call.params
     fa = world.find(FA, body["financial_account"], call.account)
     if fa.data["status"] != "open":
@@ -98,10 +99,12 @@ def _activate(world: World, address: Record) -> None:
 
 
 def retrieve(world: World, call: Call) -> Answer:
+    """One address of the caller."""
     return Answer(world.find(KIND, call.ids[0], call.account))
 
 
 def everything(world: World, call: Call) -> Answer:
+    """The caller's addresses."""
     fa = call.params.get("financial_account")
     return listing.v2(
         call,

@@ -20,6 +20,7 @@ def _open(world: World, call: Call) -> Record:
 
 
 def capture(world: World, call: Call) -> Answer:
+    """Test helper: the merchant captures."""
     record = _open(world, call)
     amount = int(call.params.get("capture_amount") or _left(record))
     if amount <= 0:
@@ -90,6 +91,7 @@ def _transaction(
 
 
 def reverse(world: World, call: Call) -> Answer:
+    """Test helper: the merchant gives the hold back, or a part."""
     record = _open(world, call)
     held = _left(record)
     amount = int(call.params.get("reverse_amount") or held)
@@ -100,6 +102,7 @@ def reverse(world: World, call: Call) -> Answer:
 
 
 def expire(world: World, call: Call) -> Answer:
+    """Test helper: the hold runs out."""
     record = _open(world, call)
     _release(world, record, _left(record), "expired")
     return Answer(record)
@@ -162,6 +165,7 @@ def force(world: World, call: Call) -> Answer:
 
 
 def refund(world: World, call: Call) -> Answer:
+    """Test helper: the merchant pays back, at most what was captured."""
     original = world.find(TRANSACTION, call.ids[0], call.account, "v1")
     most = -original.data["amount"] - original.hidden["refunded"]
     amount = int(call.params.get("refund_amount") or most)

@@ -9,6 +9,7 @@ NAME_CHARS_MAX = 24
 
 
 def create(world: World, call: Call) -> Answer:
+    """A cardholder; what is missing shows in ``requirements``."""
     body = call.params
     if len(body["name"]) > NAME_CHARS_MAX:
         raise invalid(f"name is longer than {NAME_CHARS_MAX} characters", param="name")
@@ -62,6 +63,7 @@ def _requirements(data: Json) -> Json:
 
 
 def update(world: World, call: Call) -> Answer:
+    """Change what may be changed."""
     holder = world.find(KIND, call.ids[0], call.account, "v1")
     body = call.params
     changed: Json = {}

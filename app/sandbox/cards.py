@@ -9,6 +9,7 @@ KIND = "issuing.card"
 
 
 def create(world: World, call: Call) -> Answer:
+    """A card on an open financial account."""
     body = call.params
     fa_id = body.get("financial_account_v2")
     if not fa_id:
@@ -79,6 +80,7 @@ def controls_of(given: Json) -> Json:
 
 
 def update(world: World, call: Call) -> Answer:
+    """Change status, limits or metadata; canceled is final."""
     card = world.find(KIND, call.ids[0], call.account, "v1")
     body = call.params
     changed: Json = {}

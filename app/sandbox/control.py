@@ -34,10 +34,12 @@ def _account(world: World, ident: str) -> Record:
 
 
 def ledger(world: World, _ids: list[str], _body: Json) -> Json:
+    """All accounts and the proof that the books balance."""
     return world.ledger.proof()
 
 
 def requests(world: World, _ids: list[str], _body: Json) -> Json:
+    """Counts per method and path template, and of objects made."""
     return {"requests": dict(world.requests), "created": dict(world.created)}
 
 
@@ -50,6 +52,7 @@ async def idle(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def events(world: World, _ids: list[str], body: Json) -> Json:
+    """All events and where they were delivered; ``?undelivered=1``."""
     wanted = str(body.get("undelivered", "")) in {"1", "true"}
     rows = [
         {"id": e.id, "type": e.type, "style": e.style, "account": e.account, "deliveries": e.deliveries}
@@ -60,11 +63,13 @@ def events(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def faults(world: World, _ids: list[str], body: Json) -> Json:
+    """Show or set the faults."""
     world.faults.set(body)
     return world.faults.shown()
 
 
 def destination(world: World, _ids: list[str], body: Json) -> Json:
+    """A destination for all events of a style."""
     version = str(body.get("api_version") or world.settings.api_version)
     record = event_api.register(
         world, str(body["url"]), str(body["secret"]), str(body.get("event_payload", "thin")), version
@@ -73,6 +78,7 @@ def destination(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def authorization_endpoint(world: World, _ids: list[str], body: Json) -> Json:
+    """Set or clear the real-time endpoint and the default answer."""
     world.authorization_url = body.get("url")
     world.authorization_secret = body.get("secret", world.authorization_secret)
     world.authorization_default = bool(body.get("default", world.authorization_default))
@@ -80,6 +86,7 @@ def authorization_endpoint(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def decisions(world: World, _ids: list[str], _body: Json) -> Json:
+    """Every authorization decision with its latency."""
     return {"data": world.decisions}
 
 
@@ -107,6 +114,7 @@ async def purchase(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def close(world: World, ids: list[str], _body: Json) -> Json:
+    """Close an account, as Stripe may."""
     account = _account(world, ids[0])
     accounts.shut(world, account)
     return account.data
@@ -127,6 +135,7 @@ def capability(world: World, ids: list[str], body: Json) -> Json:
 
 
 def kyc(world: World, ids: list[str], body: Json) -> Json:
+    """Tell how a verification ends."""
     outcome = str(body.get("outcome"))
     if outcome not in scenarios.OUTCOMES:
         raise invalid(f"outcome must be one of {', '.join(scenarios.OUTCOMES)}", param="outcome")
@@ -136,6 +145,7 @@ def kyc(world: World, ids: list[str], body: Json) -> Json:
 
 
 def platform_credit(world: World, _ids: list[str], body: Json) -> Json:
+    """Money reaches the platform from a bank."""
     fa = world.records[world.settings.platform_financial_account]
     amount = body["amount"]
     if isinstance(amount, dict):
@@ -146,6 +156,7 @@ def platform_credit(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def token(world: World, _ids: list[str], body: Json) -> Json:
+    """Put a card into a wallet."""
     card = world.records.get(str(body["card"]))
     if card is None or card.kind != cards.KIND:
         raise invalid("no such card", param="card")
@@ -153,6 +164,7 @@ def token(world: World, _ids: list[str], body: Json) -> Json:
 
 
 def outbound_end(world: World, ids: list[str], body: Json) -> Json:
+    """End an outbound flow as ``failed`` or ``returned``."""
     return settlement.end_by_hand(world, ids[0], str(body["status"])).data
 
 

@@ -10,6 +10,7 @@ KIND = "issuing.dispute"
 
 
 def create(world: World, call: Call) -> Answer:
+    """Dispute a captured transaction."""
     body = call.params
     if "transaction" not in body:
         raise invalid("Missing required param: transaction.", code="parameter_missing", param="transaction")
@@ -39,6 +40,7 @@ def create(world: World, call: Call) -> Answer:
 
 
 def update(world: World, call: Call) -> Answer:
+    """Change evidence or amount before, metadata also after submission."""
     dispute = world.find(KIND, call.ids[0], call.account, "v1")
     changed: Json = {}
     for name in ("amount", "evidence", "metadata"):
@@ -52,6 +54,7 @@ def update(world: World, call: Call) -> Answer:
 
 
 def submit(world: World, call: Call) -> Answer:
+    """Send to the network, once."""
     dispute = world.find(KIND, call.ids[0], call.account, "v1")
     if dispute.data["status"] != "unsubmitted":
         raise refused("dispute_submitted", "A dispute can be submitted once.")

@@ -97,8 +97,7 @@ class Door:
                 await asyncio.sleep(SLOW_S)
             if fault == "api_500":
                 raise ApiError(500, "api_error", "An error of the sandbox, on purpose.")
-            self._parse(call, route, request)
-            answer = await self._handle(call, route)
+            answer = await self._handle(call, route, request)
         except ApiError as error:
             body = orjson.dumps(error.body(call.api))
             keep = call.api == "v1" and error.stored
@@ -113,9 +112,10 @@ class Door:
         self._settle(entry, call, 200, body, answer, keep=True)
         return Reply(200, body)
 
-    async def _handle(self, call: Call, route: Route) -> Answer:
+    async def _handle(self, call: Call, route: Route, request: Request) -> Answer:
         self._world.cause = call if call.method != "GET" else None
         try:
+            self._parse(call, route, request)
             result = route.handler(self._world, call)
             if inspect.isawaitable(result):
                 self._world.cause = None

@@ -21,14 +21,17 @@ def _event(world: World, call: Call, style: str) -> Event:
 
 
 def retrieve_v1(world: World, call: Call) -> Answer:
+    """One snapshot event."""
     return Answer(body=_event(world, call, "snapshot").fetched(world.settings.api_version))
 
 
 def retrieve_v2(world: World, call: Call) -> Answer:
+    """One thin event, with its data."""
     return Answer(body=_event(world, call, "thin").fetched(world.settings.api_version))
 
 
 def list_v1(world: World, call: Call) -> Answer:
+    """Snapshot events, newest first."""
     pattern, types = call.params.get("type"), listing.wanted(call.params, "types")
     if pattern and types:
         raise invalid("type and types exclude each other", param="types")
@@ -48,6 +51,7 @@ def list_v1(world: World, call: Call) -> Answer:
 
 
 def list_v2(world: World, call: Call) -> Answer:
+    """Thin events, newest first."""
     types, ident = listing.wanted(call.params, "types"), call.params.get("object_id")
     version = world.settings.api_version
 
@@ -70,6 +74,7 @@ def new_types(names: list[str], version: str) -> frozenset[str]:
 
 
 def create(world: World, call: Call) -> Answer:
+    """A destination with a secret of its own."""
     body = call.params
     style = body["event_payload"]
     if body["type"] != "webhook_endpoint" or not (body.get("webhook_endpoint") or {}).get("url"):
@@ -117,6 +122,7 @@ def register(world: World, url: str, secret: str, style: str, version: str, name
 
 
 def switch(world: World, call: Call) -> Answer:
+    """Enable or disable."""
     record = world.find(KIND, call.ids[0], call.account)
     on = call.path.endswith("/enable")
     world.webhooks.destinations[record.id].enabled = on
@@ -126,6 +132,7 @@ def switch(world: World, call: Call) -> Answer:
 
 
 def ping(world: World, call: Call) -> Answer:
+    """Send a ping to one destination."""
     record = world.find(KIND, call.ids[0], call.account)
     event = world.events.ping(world.webhooks.destinations[record.id], record)
     return Answer(body=event.fetched(world.settings.api_version))

@@ -39,6 +39,7 @@ def _fresh(currencies: list[str], country: str, body: Json) -> Json:
 
 
 def create(world: World, call: Call) -> Answer:
+    """A pending account that opens by itself."""
     body = call.params
     currencies = list((body.get("storage") or {}).get("holds_currencies") or [])
     account = world.records.get(call.account)
@@ -77,10 +78,12 @@ def _open(world: World, fa: Record) -> None:
 
 
 def retrieve(world: World, call: Call) -> Answer:
+    """One account of the caller."""
     return Answer(world.find(KIND, call.ids[0], call.account))
 
 
 def update(world: World, call: Call) -> Answer:
+    """Change name and metadata."""
     fa = world.find(KIND, call.ids[0], call.account)
     fa.data.update({key: call.params[key] for key in ("display_name", "metadata") if key in call.params})
     world.thin(".updated", fa)
@@ -88,6 +91,7 @@ def update(world: World, call: Call) -> Answer:
 
 
 def everything(world: World, call: Call) -> Answer:
+    """The caller's accounts, without closed ones by default."""
     statuses = listing.wanted(call.params, "statuses") or {"pending", "open"}
     types = listing.wanted(call.params, "types")
     return listing.v2(
@@ -99,6 +103,7 @@ def everything(world: World, call: Call) -> Answer:
 
 
 def close(world: World, call: Call) -> Answer:
+    """Close an open and empty account."""
     fa = world.find(KIND, call.ids[0], call.account)
     if fa.data["status"] != "open":
         raise refused(

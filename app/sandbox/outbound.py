@@ -18,6 +18,7 @@ from app.sandbox.world import World
 
 
 def create_payment(world: World, call: Call) -> Answer:
+    """A payment to a connected account's financial account or payout method."""
     source, money = _source(world, call)
     to = call.params["to"]
     recipient = world.records.get(to["recipient"])
@@ -44,6 +45,7 @@ def create_payment(world: World, call: Call) -> Answer:
 
 
 def create_transfer(world: World, call: Call) -> Answer:
+    """A transfer to a payout method of the same owner."""
     source, money = _source(world, call)
     to = call.params["to"]
     if to["payout_method"] == source.id:
@@ -127,6 +129,7 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
 
 
 def cancel(world: World, call: Call) -> Answer:
+    """Cancel while it is still possible."""
     kind = TRANSFER if "outbound_transfers" in call.path else PAYMENT
     flow = world.find(kind, call.ids[0], call.account)
     noun = kind.rpartition(".")[2]

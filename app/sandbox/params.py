@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, ForwardRef, Literal, Union
 
 from stripe._request_options import RequestOptions
+from stripe._stripe_object import UntypedStripeObject
 
 from app.sandbox.errors import invalid
 
@@ -73,7 +74,7 @@ def _compile(annotation: Any, space: dict[str, Any]) -> Check:
         return _one_of(args)
     if origin is list:
         return _list_of(_compile(args[0], space))
-    if origin is dict:
+    if origin in {dict, UntypedStripeObject} or annotation is UntypedStripeObject:
         return _mapping
     return _LEAVES.get(annotation, _anything)
 
@@ -132,7 +133,8 @@ def _string(value: Any, path: str, _extras: frozenset[str], _form: bool) -> None
 
 
 def _boolean(value: Any, path: str, _extras: frozenset[str], form: bool) -> None:
-    if value not in ({"true", "false"} if form else {True, False}):
+    right = value in ("true", "false") if form else type(value) is bool
+    if not right:
         raise invalid(f"Invalid boolean: {path}", param=path)
 
 

@@ -15,6 +15,7 @@ USES = {"payment": "payments", "transfer": "transfers"}
 
 
 def create(world: World, call: Call) -> Answer:
+    """Set up a payout method for payments or transfers; it succeeds at once."""
     body = call.params
     use = USES.get(body.get("usage_intent", "payment"))
     if use is None:
@@ -92,18 +93,22 @@ def _bank(details: Json) -> Json:
 
 
 def retrieve_intent(world: World, call: Call) -> Answer:
+    """One intent."""
     return Answer(world.find(INTENT, call.ids[0], call.account))
 
 
 def intents(world: World, call: Call) -> Answer:
+    """The caller's intents."""
     return listing.v2(call, world.all(INTENT, call.account), lambda _: True, lambda r: r.data)
 
 
 def retrieve(world: World, call: Call) -> Answer:
+    """One payout method."""
     return Answer(world.find(KIND, call.ids[0], call.account))
 
 
 def everything(world: World, call: Call) -> Answer:
+    """The caller's payout methods, by ``usage_status``."""
     usage = call.params.get("usage_status")
     filters: Json = usage if isinstance(usage, dict) else {}
 
@@ -114,6 +119,7 @@ def everything(world: World, call: Call) -> Answer:
 
 
 def archive(world: World, call: Call) -> Answer:
+    """Archive or unarchive."""
     method = world.find(KIND, call.ids[0], call.account)
     method.data["archived"] = call.path.endswith("/archive")
     world.thin(".updated", method)

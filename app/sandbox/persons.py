@@ -7,12 +7,11 @@ from app.sandbox.clock import rfc3339
 from app.sandbox.world import World
 
 PERSON = "v2.core.account_person"
-
-
 LINK = "v2.core.account_link"
 
 
 def create_link(world: World, call: Call) -> Answer:
+    """A link to hosted onboarding."""
     account = find(world, call, str(call.params["account"]))
     use_case = call.params["use_case"]
     link = world.add(LINK, account.id, {"account": account.id, "use_case": use_case})
@@ -23,6 +22,7 @@ def create_link(world: World, call: Call) -> Answer:
 
 
 def create_person(world: World, call: Call) -> Answer:
+    """A person of an account."""
     account = find(world, call, call.ids[0])
     body = {key: value for key, value in call.params.items() if key != "include"}
     person = world.add(PERSON, account.id, {"account": account.id, **body})
@@ -31,10 +31,12 @@ def create_person(world: World, call: Call) -> Answer:
 
 
 def persons(world: World, call: Call) -> Answer:
+    """The persons of an account."""
     account = find(world, call, call.ids[0])
     return listing.v2(call, world.all(PERSON, account.id), lambda _: True, lambda r: r.data)
 
 
 def retrieve_person(world: World, call: Call) -> Answer:
+    """One person."""
     account = find(world, call, call.ids[0])
     return Answer(world.find(PERSON, call.ids[1], account.id))

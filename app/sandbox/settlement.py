@@ -8,21 +8,14 @@ from app.sandbox.financial_accounts import KIND as FA
 from app.sandbox.world import World
 
 PAYMENT = "v2.money_management.outbound_payment"
-
-
 TRANSFER = "v2.money_management.outbound_transfer"
-
-
 METHOD = "v2.money_management.payout_method"
-
-
 CONVERSION = "world:conversion"
-
-
 TRANSIT = "world:transit"
 
 
 def end(world: World, flow: Record, status: str, reason: str | None = None) -> None:
+    """Bring a flow to a status, with its time, its reason and its event."""
     flow.data["status"] = status
     flow.data["cancelable"] = False
     flow.data["status_transitions"][f"{status}_at"] = rfc3339()
@@ -32,6 +25,7 @@ def end(world: World, flow: Record, status: str, reason: str | None = None) -> N
 
 
 def settle(world: World, flow: Record) -> None:
+    """The step after creation: post, or fail as the recipient's scenario says."""
     if flow.data["status"] != "processing":
         return
     recipient = world.records.get(flow.data["to"].get("recipient", ""))
@@ -84,6 +78,7 @@ def _post(world: World, flow: Record) -> None:
 
 
 def restore(world: World, flow: Record) -> None:
+    """Put the held money back."""
     value = flow.data["amount"]["value"]
     books.move(world, flow.hidden["transaction"], "", available=value, outbound_pending=-value)
 

@@ -34,6 +34,7 @@ def _become(world: World, token: Record, status: str) -> None:
 
 
 def update_token(world: World, call: Call) -> Answer:
+    """Activate, suspend or delete a token."""
     token = world.find(TOKEN, call.ids[0], call.account, "v1")
     if token.data["status"] == "deleted":
         raise refused("token_deleted", "A deleted token cannot be changed.")

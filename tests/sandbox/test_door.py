@@ -97,6 +97,36 @@ def test_a_wrong_payment_is_refused(box: Box, change: dict[str, object], code: s
     assert answer.json()["error"]["code"] == code
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"configuration": []},
+        {"configuration": {"card_creator": 1}},
+        {"identity": {"country": ["mx"]}},
+        {
+            "configuration": {
+                "card_creator": {"capabilities": {"commercial": {"lead": {"prepaid_card": {"requested": []}}}}}
+            }
+        },
+        {"include": ["nonsense"]},
+        {"include": 5},
+        {"metadata": "x"},
+    ],
+)
+def test_hostile_bodies_are_400_never_500(box: Box, body: dict[str, object]) -> None:
+    for version in (OLD, NEW):
+        answer = box.call("POST", "/v2/core/accounts", body, Stripe_Version=version)
+        assert answer.status_code == 400, answer.text
+    assert "v2.core.account" not in box.control("GET", "requests")["created"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "page=nonsense", "page=MQ==", "created[gte]=yesterday"])
+def test_hostile_queries_are_400(box: Box, query: str) -> None:
+    box.account()
+    answer = box.call("GET", f"/v2/core/events?{query}", Stripe_Context=box.account())
+    assert answer.status_code == 400, answer.text
+
+
 def test_the_sdk_maps_our_errors_to_its_classes(box: Box) -> None:
     with pytest.raises(stripe.AuthenticationError):
         stripe.StripeClient("sk_wrong", base_addresses={"api": box.url}).v1.events.list()
