@@ -98,8 +98,15 @@ async def look(
         rows_here = await waiting.objects_named(conn, account, list(wanted))
     here = {row["object_id"]: held({**row, "account_id": account}) for row in rows_here}
     for object_id, kind in wanted.items():
-        await _one(parts, found, account, object_id, kind, here.get(object_id))
+        again = kind == "financial_account" and balance_is_old(facts)
+        await _one(parts, found, account, object_id, kind, here.get(object_id), again=again)
     return found
+
+
+def balance_is_old(facts: Facts) -> bool:
+    """Whether money was posted after the balance was read: then the same balance, read now, says something new."""
+    posted = [payment.at for payment in facts.fundings.values() if payment.status == "posted"]
+    return bool(posted) and (facts.balance is None or facts.balance.at < max(posted))
 
 
 async def _known(parts: Parts, account: str, facts: Facts, kinds: Sequence[str] | None) -> dict[str, str]:
@@ -119,7 +126,9 @@ async def _known(parts: Parts, account: str, facts: Facts, kinds: Sequence[str] 
     return {object_id: kind for object_id, kind in found.items() if kinds is None or kind in kinds}
 
 
-async def _one(parts: Parts, found: Look, account: str, object_id: str, kind: str, here: Object | None) -> None:
+async def _one(
+    parts: Parts, found: Look, account: str, object_id: str, kind: str, here: Object | None, *, again: bool
+) -> None:
     own = None if account == parts.platform_account else account
     contexts = {"account": (None,), "outbound_payment": (None, own)}.get(kind, (own,))
     include = account_include(vocabulary(parts.settings.stripe_api_version).configuration) if kind == "account" else ()
@@ -137,6 +146,7 @@ async def _one(parts: Parts, found: Look, account: str, object_id: str, kind: st
             drift = compare(account, here, raw, at)
             if drift is not None:
                 found.drift.append(drift)
+            if drift is not None or again:
                 found.raw.append((raw, at))
         case Missing(code=code):
             found.drift.append(

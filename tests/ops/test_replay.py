@@ -1,5 +1,6 @@
 """Replay: nothing leaves in mode state, nothing is made twice in any mode, and the log explains the state."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -141,13 +142,13 @@ async def start(services: Services, asked: dict[str, Any], mode: str) -> str:
 
 async def run(services: Services, job: str) -> dict[str, Any]:
     worker = jobs.Replayer(services)
-    for _ in range(50):
-        await worker.poll()
-        row = await services.pool.fetchrow("SELECT * FROM replays WHERE id = $1", job)
-        assert row is not None
-        if row["state"] != "running":
-            break
-    return dict(row)
+    async with asyncio.timeout(20):
+        while True:
+            await worker.poll()
+            row = await services.pool.fetchrow("SELECT * FROM replays WHERE id = $1", job)
+            assert row is not None
+            if row["state"] != "running":
+                return dict(row)
 
 
 async def test_a_bulk_replay_goes_through_all_events_and_ends(services: Services, drain: Drain) -> None:
