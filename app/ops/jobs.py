@@ -114,7 +114,8 @@ class Replayer:
             lock, job["filter"], before=job["created_at"], after=[at.account, at.event], limit=min(rate, CHUNK_MAX)
         )
         for row in rows:
-            at.note(await self._one(at, row, job["mode"]))
+            passed = _passed_over(row["status"], job["mode"], job["filter"].get("status"))
+            at.note(None if passed else await self._one(at, row, job["mode"]))
             at.account, at.event = row["account_id"], row["event_id"]
             if at.row >= FAILURES_MAX:
                 break
@@ -153,3 +154,8 @@ class Replayer:
             LOG.exception("replay.failed", event_id=row["event_id"], account=account)
             return f"{row['event_id']}: {type(error).__name__}"
         return None
+
+
+def _passed_over(status: str, mode: str, asked: str | None) -> bool:
+    """An ignored event is only replayed by a filter that says so; an applied one needs no ``resume``."""
+    return (status == "ignored" and asked != "ignored") or (status == "applied" and mode == "resume")

@@ -181,3 +181,14 @@ async def test_an_empty_filter_is_refused_and_a_stopped_job_stays_stopped(servic
         with pytest.raises(Conflict):
             await jobs.stop(conn, job)
     assert await jobs.Replayer(services).poll() is False
+
+
+async def test_a_bulk_replay_passes_over_what_was_ignored_on_purpose(services: Services, drain: Drain) -> None:
+    event_id = await deliver(services.pool, "issuing_card.created", card())
+    await services.pool.execute("UPDATE events SET status = 'ignored'")
+    done = await run(services, await start(services, {"account": "acct_1"}, "resume"))
+    assert (done["state"], done["done"], done["failed"]) == ("finished", 1, 0)
+    assert await services.pool.fetchval("SELECT status FROM events WHERE event_id = $1", event_id) == "ignored"
+    await run(services, await start(services, {"status": "ignored"}, "resume"))
+    await drain()
+    assert await services.pool.fetchval("SELECT status FROM events WHERE event_id = $1", event_id) == "applied"

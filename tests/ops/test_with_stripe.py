@@ -133,7 +133,7 @@ async def test_accounts_come_to_life_though_stripe_never_sends_an_event(deaf: De
         deaf.drive.members = [Member(f"ops-{n:03}", "MX", "", "live") for n in range(2)]
         await deaf.drive.enroll()
         async with asyncio.timeout(40):
-            while await deaf.services.pool.fetchval("SELECT count(*) FROM accounts WHERE state = 'live'") < 2:  # noqa: ASYNC110
+            while await deaf.services.pool.fetchval("SELECT count(*) FROM accounts WHERE state = 'live'") < 2:  # noqa: ASYNC110 - another process works
                 await asyncio.sleep(0.1)
     finally:
         task.cancel()
