@@ -163,7 +163,7 @@ class Settings(BaseModel):
         10, alias="CARDRAIL_POOL_SIZE", ge=2, le=200, description="Connections for API, console and worker, fixed."
     )
     ingest_pool_size: int = Field(
-        4, alias="CARDRAIL_INGEST_POOL_SIZE", ge=1, le=100, description="Connections that store webhooks, fixed."
+        4, alias="CARDRAIL_INGEST_POOL_SIZE", ge=3, le=100, description="Connections that store webhooks, fixed."
     )
     authorization_pool_size: int = Field(
         4,

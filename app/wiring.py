@@ -20,7 +20,7 @@ import structlog
 from app import metrics
 from app.config import Settings, vocabulary
 from app.errors import ConfigError
-from app.flow import loops
+from app.flow import loops, receive
 from app.flow.apply import Applier
 from app.flow.authorize import SESSION, Authorizer
 from app.flow.deliver import Deliverer
@@ -114,11 +114,12 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
             where, size=settings.pool_size, name="api", settings={"statement_timeout": READ_TIMEOUT_MS}
         )
         stack.push_async_callback(api_pool.close)
-        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="receive")
+        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION)
         stack.push_async_callback(ingest.close)
         stripe = _stripe(settings)
         stack.push_async_callback(stripe.close)
         receiver = Receiver(ingest)
+        stack.push_async_callback(receiver.settle)
         programme = load_programme(settings.programme_file)
         size = settings.authorization_pool_size
         deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION)

@@ -15,7 +15,18 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
     async with open_services(settings) as services:
         authorize = services.authorizer.answer
         front = FrontDoor(create_app(services, authorize), services.receiver, door_of(services, authorize))
-        server = uvicorn.Server(uvicorn.Config(front, host=host, port=port, log_config=None, access_log=False))
+        config = uvicorn.Config(
+            front,
+            host=host,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+        server = uvicorn.Server(config)
         calm_collector()
         async with working(services, process_name("serve"), workers) if workers else contextlib.nullcontext():
             await server.serve()
