@@ -1,0 +1,74 @@
+"""The same operations over REST: dry by default, only for operators, and the report is the answer."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.store import keys
+from app.web.main import create_app
+from app.wiring import Services
+from tests.flow.test_apply import card, deliver
+from tests.ops.test_replay import Drain
+
+
+@pytest_asyncio.fixture
+async def api(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with services.pool.acquire() as conn:
+        _, key = await keys.create(conn, name="ops", scope="operate")
+    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://cardrail", headers=headers) as client:
+        yield client
+
+
+@pytest.mark.parametrize("route", ["/v1/reconciliations", "/v1/backfills", "/v1/accounts/acct_1/rebuilds"])
+async def test_a_read_key_may_not_operate(services: Services, api: httpx.AsyncClient, route: str) -> None:
+    async with services.pool.acquire() as conn:
+        _, key = await keys.create(conn, name="reader", scope="read")
+    body = {"reason": "r", "since": "2026-11-24T00:00:00Z"}
+    answer = await api.post(route, json=body, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 403
+
+
+async def test_an_account_is_rebuilt_and_repaired(services: Services, api: httpx.AsyncClient, drain: Drain) -> None:
+    await deliver(services.pool, "issuing_card.created", card())
+    await drain()
+    assert (await api.post("/v1/accounts/acct_1/rebuilds", json={"reason": "r"})).json()["equal"] is True
+    await services.pool.execute("UPDATE objects SET state = 'canceled'")
+    assert (await api.post("/v1/accounts/acct_1/rebuilds", json={"reason": "r"})).json()["difference_count"] == 1
+    answer = await api.post("/v1/accounts/acct_1/rebuilds", json={"reason": "r", "dry_run": False})
+    assert answer.json()["repaired"] is True
+    assert (await api.post("/v1/accounts/acct_1/rebuilds", json={"reason": "r"})).json()["equal"] is True
+    assert (await api.post("/v1/accounts/acct_none/rebuilds", json={"reason": "r"})).status_code == 404
+
+
+async def test_an_event_is_planned_then_replayed(services: Services, api: httpx.AsyncClient, drain: Drain) -> None:
+    event_id = await deliver(services.pool, "issuing_card.created", card())
+    await services.pool.execute("INSERT INTO accounts (account_id) VALUES ('acct_1')")
+    await services.pool.execute("UPDATE events SET status = 'parked'")
+    body = {"mode": "state", "reason": "r"}
+    planned = (await api.post(f"/v1/events/{event_id}/replays", json=body)).json()
+    assert (planned["state"], planned["plan"]["transitions"][0]["to"]) == ("planned", "active")
+    done = (await api.post(f"/v1/events/{event_id}/replays", json={**body, "dry_run": False})).json()
+    assert done["state"] == "applied"
+    refused = await api.post(f"/v1/events/{event_id}/replays", json={**body, "mode": "resume"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "event_applied")
+    assert (await api.post("/v1/events/evt_none/replays", json=body)).status_code == 404
+
+
+async def test_a_bulk_replay_is_started_seen_and_stopped(services: Services, api: httpx.AsyncClient) -> None:
+    await deliver(services.pool, "issuing_card.created", card())
+    body = {"filter": {"account": "acct_1"}, "mode": "resume", "reason": "r", "dry_run": False}
+    made = (await api.post("/v1/replays", json=body)).json()
+    assert (made["state"], made["total"]) == ("running", 1)
+    assert (await api.delete(f"/v1/replays/{made['id']}")).json()["state"] == "stopped"
+    assert (await api.get(f"/v1/replays/{made['id']}")).json()["state"] == "stopped"
+    assert (await api.delete(f"/v1/replays/{made['id']}")).status_code == 409
+
+
+async def test_parked_things_are_listed(services: Services, api: httpx.AsyncClient) -> None:
+    await deliver(services.pool, "issuing_card.created", None)
+    await services.pool.execute("UPDATE events SET status = 'parked'")
+    assert [g["count"] for g in (await api.get("/v1/parked")).json()["data"]] == [1]
