@@ -1,0 +1,75 @@
+"""What Stripe does wrong to one call: the command still takes effect exactly once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.demo.fleet import Member
+from tests.scenarios.conftest import World
+
+
+def member(number: int = 1, end: str = "live") -> Member:
+    return Member(f"fault-{number:03}", "MX", "", end)
+
+
+async def target(world: World, method: str, path: str, kind: str, times: int = 1) -> None:
+    body = {"targeted": [{"method": method, "path_prefix": path, "kind": kind, "times": times}]}
+    (await world.sandbox.put("/_sandbox/faults", json=body)).raise_for_status()
+
+
+async def command(world: World, one: Member, kind: str) -> dict[str, Any]:
+    rows = [c for c in await world.drive.everything("/v1/commands") if c["kind"] == kind]
+    (row,) = [c for c in rows if c["account"] == one.account or kind == "create_account"]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "fault"),
+    [
+        ("/v2/core/accounts", "create_account", "reply_lost"),
+        ("/v2/money_management/financial_accounts", "create_financial_account", "api_500"),
+        ("/v2/money_management/outbound_payments", "create_outbound_payment", "reply_lost"),
+        ("/v1/issuing/cardholders", "create_cardholder", "api_500"),
+        ("/v1/issuing/cards", "create_card", "reply_lost"),
+        ("/v1/issuing/cards", "create_card", "api_429"),
+    ],
+)
+async def test_a_call_that_goes_wrong_takes_effect_once(world: World, path: str, kind: str, fault: str) -> None:
+    await target(world, "POST", path, fault)
+    one = member()
+    await world.enroll(one)
+    async with asyncio.timeout(30):
+        while (sent := await command(world, one, kind))["status"] != "settled":
+            await asyncio.sleep(0.1)
+    assert sent["attempts"] >= 2
+    made = (await world.sandbox.get("/_sandbox/requests")).json()["created"]
+    names = {
+        "create_account": "v2.core.account",
+        "create_financial_account": "v2.money_management.financial_account",
+        "create_outbound_payment": "v2.money_management.outbound_payment",
+        "create_cardholder": "issuing.cardholder",
+        "create_card": "issuing.card",
+    }
+    platform = 1 if kind == "create_financial_account" else 0
+    assert made[names[kind]] == 1 + platform
+
+
+async def test_a_hold_stops_commands_and_a_release_lets_them_go(world: World) -> None:
+    brake = await world.api.put("/v1/brakes/create_card", json={"on": True, "reason": "test"})
+    assert brake.is_success
+    one = member(end="cardholder_ready")
+    await world.enroll(one)
+    account = await world.get(f"/v1/accounts/{one.account}")
+    assert account["state"] == "cardholder_ready"
+    held = await world.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "test"})
+    assert held.status_code in (200, 202)
+    assert (await world.api.put("/v1/brakes/create_card", json={"on": False, "reason": "test over"})).is_success
+    shown = await world.get(f"/v1/accounts/{one.account}")
+    assert shown["held"]["reason"] == "test"
+    card = await command(world, one, "create_card")
+    assert card["attempts"] == 0
+    released = await world.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
+    assert released.is_success
+    one.end = "live"
+    await world.drive.run(30, lambda _: None)
