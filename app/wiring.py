@@ -27,8 +27,10 @@ from app.flow.deliver import Deliverer
 from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
+from app.ops.backfill import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.reconcile import Nudger
+from app.ops.retention import Keeper
 from app.store import db, embedded, gauges, heartbeats, schema
 from app.stripe.client import Stripe
 
@@ -192,6 +194,8 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("gauges", _gauges(services), loops.Bell(), GAUGES_S),
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
+        ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
+        ("retention", Keeper(services).poll, loops.Bell(), 60.0),
     ]
     for _ in range(count):
         duties += [

@@ -164,7 +164,7 @@ class GapHunter:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._next_ms = 0
+        self._next_ms = parts.clock() + HUNT_EVERY_MS
         self.complete_until: datetime | None = None
 
     async def poll(self) -> bool:
