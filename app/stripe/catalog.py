@@ -128,7 +128,8 @@ ENTRIES: dict[str, Entry] = {**_accounts(), **_money(), **_core(), **_v1()}
 
 def canonical(event_type: str) -> str:
     """One name for one fact: a thin ``v1.`` twin and the old configuration name become what we call it."""
-    name = event_type.removeprefix("v1.") if event_type.startswith("v1.") else event_type
+    twin = event_type.removeprefix("v1.")
+    name = event_type if twin.startswith(("v1.", "v2.")) else twin
     return name.replace("[configuration.storer]", "[configuration.money_manager]")
 
 
