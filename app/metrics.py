@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -115,3 +115,8 @@ def parked_now(what: str, count: int) -> None:
 def render() -> bytes:
     """All metrics in Prometheus' text form."""
     return generate_latest(REGISTRY)
+
+
+def serve(host: str, port: int) -> None:
+    """Serve /metrics of this process alone, from a thread of the library's; for processes that have no web server."""
+    start_http_server(port, addr=host, registry=REGISTRY)

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,7 +191,6 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
     idle_s = settings.poll_interval_ms / 1000
     duties = [
         ("heartbeat", _beat(services, name), loops.Bell(), HEARTBEAT_S),
-        ("gauges", _gauges(services), loops.Bell(), GAUGES_S),
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
@@ -202,8 +201,19 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
             ("apply", applier.poll, services.apply_bell, idle_s),
             ("deliver", deliverer.poll, services.deliver_bell, idle_s),
         ]
-    tasks = [asyncio.create_task(loops.loop(role, poll, bell, idle_s=s)) for role, poll, bell, s in duties]
-    tasks.append(asyncio.create_task(loops.listen(lambda: db.connect(services.dsn), services.wake)))
+    running = [loops.loop(role, poll, bell, idle_s=s) for role, poll, bell, s in duties]
+    async with _during(*running, loops.listen(lambda: db.connect(services.dsn), services.wake)):
+        yield
+
+
+def measuring(services: Services) -> contextlib.AbstractAsyncContextManager[None]:
+    """Keep the gauges of /metrics true in this process for as long as the block lasts."""
+    return _during(loops.loop("gauges", _gauges(services), loops.Bell(), idle_s=GAUGES_S))
+
+
+@contextlib.asynccontextmanager
+async def _during(*duties: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(duty) for duty in duties]
     try:
         yield
     finally:
@@ -238,11 +248,13 @@ def process_name(role: str) -> str:
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
 
 
-async def run_worker(settings: Settings) -> None:
-    """One worker until SIGINT or SIGTERM."""
+async def run_worker(settings: Settings, metrics_port: int | None = None) -> None:
+    """One worker until SIGINT or SIGTERM. With ``metrics_port`` its own /metrics, since a server cannot see into it."""
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with open_services(settings) as services, working(services, process_name("worker")):
+    if metrics_port is not None:
+        metrics.serve(settings.host, metrics_port)
+    async with open_services(settings) as services, measuring(services), working(services, process_name("worker")):
         LOG.info("worker.started")
         await stop.wait()

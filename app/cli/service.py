@@ -41,13 +41,17 @@ async def _serve(given: Settings, workers: int) -> None:
     await run_server(given, host=given.host, port=given.port, workers=workers)
 
 
-def worker() -> None:
+def worker(
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve /metrics of this worker here.")
+    ] = None,
+) -> None:
     """One more worker, until Ctrl-C. Any number may run, on any machine."""
     from app.wiring import run_worker  # noqa: PLC0415 - only a worker needs it
 
     given = settings()
     configure_logging(level=given.log_level, form=given.log_format)
-    ending(lambda: asyncio.run(run_worker(given)))
+    ending(lambda: asyncio.run(run_worker(given, metrics_port)))
 
 
 def demo(

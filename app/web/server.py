@@ -1,13 +1,27 @@
 """Runs the web application: receiver, API and, in the same process, as many workers as asked for."""
 
+import asyncio
 import contextlib
+import signal
+from collections.abc import Iterator
 
 import uvicorn
 
 from app.config import Settings
 from app.web.main import create_app, door_of
 from app.web.webhooks import FrontDoor, calm_collector
-from app.wiring import open_services, process_name, working
+from app.wiring import measuring, open_services, process_name, working
+
+
+class _Server(uvicorn.Server):
+    """Ends on SIGINT and SIGTERM without raising the signal anew: what stands around it must still be closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self.handle_exit, name, None)
+        yield
 
 
 async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -26,7 +40,8 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
             server_header=False,
             proxy_headers=False,
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
         calm_collector()
-        async with working(services, process_name("serve"), workers) if workers else contextlib.nullcontext():
+        worker = working(services, process_name("serve"), workers) if workers else contextlib.nullcontext()
+        async with measuring(services), worker:
             await server.serve()
