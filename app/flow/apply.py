@@ -5,9 +5,11 @@ kept beside the event. The lease is checked by the first statement of the transa
 nothing. An event that cannot be folded is parked with its reason and stops nobody else.
 """
 
+import asyncio
+import contextlib
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -35,7 +37,8 @@ LOG = structlog.get_logger()
 ACCOUNTS_MAX = 64
 PER_ACCOUNT_MAX = 200
 EVENTS_MAX = 1_000
-LEASE_S = 60.0
+LEASE_S = 15.0
+RENEW_S = 5.0
 
 
 class Applier:
@@ -74,11 +77,29 @@ class Applier:
             rows = await states.pending(conn, leased, per_account_max=share)
             known = await states.load_accounts(conn, leased)
         work = [work_of(row) for row in rows]
-        try:
-            await self._batch(token, leased, work, known)
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-            await self._one_by_one(token, leased, work, known, error)
+        async with self._keeping(token, leased):
+            try:
+                await self._batch(token, leased, work, known)
+            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+                await self._one_by_one(token, leased, work, known, error)
         return True
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, token: UUID, leased: list[str]) -> AsyncIterator[None]:
+        """Renew the leases while a batch takes long (slow readings); a dead worker's leases end soon by themselves."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(RENEW_S)
+                async with self._pool.acquire() as conn:
+                    await states.renew(conn, token, leased, lease_s=LEASE_S)
+
+        task = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _pivot(self) -> str:
         """A random place to start the walk: ids share a prefix, so the walk starts within it."""

@@ -29,7 +29,7 @@ from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Wa
 LOG = structlog.get_logger()
 
 COMMANDS_MAX = 32
-LEASE_S = 60.0
+LEASE_S = 30.0
 CALL_S = 20.0
 KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
 """How long Stripe surely remembers an idempotency key; past it an unknown outcome is read back, never repeated."""

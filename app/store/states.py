@@ -159,6 +159,17 @@ async def fence(conn: Connection, token: UUID, rows: Sequence[AccountRow]) -> se
     return {row["account_id"] for row in passed}
 
 
+async def renew(conn: Connection, token: UUID, accounts: Sequence[str], *, lease_s: float) -> None:
+    """Keep leases that are still ours for another ``lease_s``."""
+    await conn.execute(
+        "UPDATE accounts SET lease_until = now() + make_interval(secs => $3)"
+        " WHERE account_id = ANY($1) AND lease_token = $2",
+        list(accounts),
+        token,
+        lease_s,
+    )
+
+
 async def release(conn: Connection, token: UUID, accounts: Sequence[str]) -> None:
     """Give leases back without writing anything else."""
     await conn.execute(
