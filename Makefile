@@ -27,7 +27,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## Take a fleet of accounts through the whole guide against the sandbox.
 	@$(BIN)/cardrail demo $(ARGS)
 
-run: $(STAMP) ## Service, worker, sandbox and console until Ctrl-C.
+run: $(STAMP) ## Service, worker and sandbox until Ctrl-C.
 	@exec $(BIN)/cardrail run $(ARGS)
 
 test: $(STAMP) ## The whole test suite (WORKERS=n to use n processes, ARGS=... for pytest).
