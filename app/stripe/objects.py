@@ -5,10 +5,10 @@ postal addresses. Unknown shapes never raise; what is missing is absent.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from app.machines.events import Json, Observed
+from app.machines.events import Observed
 
 KINDS = {
     "v2.core.account": "account",
@@ -33,6 +33,9 @@ KINDS = {
     "issuing.token": "token",
     "issuing.personalization_design": "personalization_design",
 }
+
+_DEEPEST = 32
+"""No object of Stripe's nests this deep; what does is cut off."""
 
 _PLAIN: dict[str, tuple[str, ...]] = {
     "financial_account": ("type", "country", "display_name"),
@@ -80,19 +83,21 @@ _PLAIN: dict[str, tuple[str, ...]] = {
 }
 
 
-def observe(raw: Json, at_ms: int, *, sure: bool) -> Observed | None:
+def observe(raw: object, at_ms: int, *, sure: bool) -> Observed | None:
     """A Stripe object as an observation at ``at_ms``; None when it is none that we follow."""
+    if not isinstance(raw, dict):
+        return None
     obj: dict[str, Any] = raw
     kind = _kind(str(obj.get("object", "")))
     object_id = obj.get("id")
-    if kind is None or not isinstance(object_id, str) or not object_id:
+    if kind is None or not isinstance(object_id, str) or not object_id or "\x00" in object_id:
         return None
     fields: dict[str, Any] = {k: obj[k] for k in _PLAIN.get(kind, ()) if k in obj}
     more = _MORE.get(kind)
     if more is not None:
         fields |= {k: v for k, v in more(obj).items() if v is not None}
     return Observed(
-        kind=kind, object_id=object_id, status=_status(kind, obj), at=at_ms, fields=_clean(fields), sure=sure
+        kind=kind, object_id=object_id, status=_clean(_status(kind, obj)), at=at_ms, fields=_clean(fields), sure=sure
     )
 
 
@@ -107,16 +112,16 @@ def _status(kind: str, obj: dict[str, Any]) -> str:
         case "account":
             return "closed" if obj.get("closed") else "open"
         case "payout_method":
-            return str(_at(obj, "usage_status", "transfers") or "requires_action")
+            return _word(_at(obj, "usage_status", "transfers"), "requires_action")
         case "inbound_transfer":
             history = [h for h in _list(obj.get("transfer_history")) if isinstance(h, dict)]
-            return str(history[-1].get("type")) if history else "bank_debit_queued"
+            return _word(history[-1].get("type")) if history else "bank_debit_queued"
         case "issuing_transaction":
-            return str(obj.get("type") or "capture")
+            return _word(obj.get("type"), "capture")
         case "transaction_entry" | "adjustment" | "currency_conversion":
             return "posted"
         case _:
-            return str(obj.get("status") or "unknown")
+            return _word(obj.get("status"))
 
 
 def _account(obj: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _country(obj: dict[str, Any]) -> str | None:
 
 
 def _capabilities(configuration: str, node: object, path: tuple[str, ...], found: dict[str, Any]) -> None:
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or len(path) > _DEEPEST:
         return
     if isinstance(node.get("status"), str):
         codes = [d.get("code") for d in _list(node.get("status_details")) if isinstance(d, dict)]
@@ -196,21 +201,17 @@ def _amounts(part: object) -> dict[str, int]:
     if not isinstance(part, dict):
         return {}
     values = {str(c): a.get("value") for c, a in part.items() if isinstance(a, dict)}
-    return {c: v for c, v in values.items() if isinstance(v, int)}
+    return {c: v for c, v in values.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 
 def _outbound(obj: dict[str, Any]) -> dict[str, Any]:
-    details = obj.get("status_details")
-    reasons = (
-        [d.get("reason") for d in (details or {}).values() if isinstance(d, dict)] if isinstance(details, dict) else []
-    )
     return {
         "recipient": _at(obj, "to", "recipient"),
         "financial_account": _at(obj, "from", "financial_account"),
         "payout_method": _at(obj, "to", "payout_method"),
         "debited": _at(obj, "from", "debited"),
         "credited": _at(obj, "to", "credited"),
-        "reason": next((r for r in reasons if isinstance(r, str)), None),
+        "reason": _reason(obj),
         "posted_at": _at(obj, "status_transitions", "posted_at"),
     }
 
@@ -219,7 +220,8 @@ def _reason(obj: dict[str, Any]) -> str | None:
     details = obj.get("status_details")
     if not isinstance(details, dict):
         return None
-    return next((d["reason"] for d in details.values() if isinstance(d, dict) and d.get("reason")), None)
+    reasons = (d.get("reason") for d in details.values() if isinstance(d, dict))
+    return next((r for r in reasons if isinstance(r, str) and r), None)
 
 
 def _received_credit(obj: dict[str, Any]) -> dict[str, Any]:
@@ -323,20 +325,27 @@ def milliseconds(time: object, otherwise: int) -> int:
         return time * 1000
     if isinstance(time, str):
         try:
-            return round(datetime.fromisoformat(time).timestamp() * 1000)
-        except ValueError:
+            moment = datetime.fromisoformat(time)
+            return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        except (ValueError, OverflowError):
             return otherwise
     return otherwise
 
 
-def _clean(value: Any) -> Any:
-    """The same JSON without NUL characters, which PostgreSQL's jsonb cannot hold."""
+def _word(value: object, otherwise: str = "unknown") -> str:
+    return value if isinstance(value, str) and value else otherwise
+
+
+def _clean(value: Any, depth: int = 0) -> Any:
+    """The same JSON without NUL characters, which PostgreSQL's jsonb cannot hold, and without a bottomless pit."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    if isinstance(value, (dict, list)) and depth > _DEEPEST:
+        return None
     if isinstance(value, dict):
-        return {_clean(k): _clean(v) for k, v in value.items()}
+        return {_clean(k): _clean(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return [_clean(v) for v in value]
+        return [_clean(v, depth + 1) for v in value]
     return value
 
 
