@@ -12,9 +12,9 @@ import msgspec
 
 from app.machines.events import Happening, Json
 from app.stripe import catalog
-from app.stripe.objects import milliseconds, observe
+from app.stripe.objects import observe
 
-_URL = re.compile(r"^/v[12]/[A-Za-z0-9_\-/]+$")
+_URL = re.compile(r"/v[12](/[A-Za-z0-9_\-]+)+", re.ASCII)
 _CONFIGURATIONS = ("card_creator", "merchant")
 
 
@@ -83,7 +83,7 @@ def reads(stored: Stored, *, platform: str, vocabulary: str) -> tuple[Read, ...]
     if not isinstance(related, dict) or not isinstance(related.get("url"), str):
         return ()
     url = related["url"].split("?", 1)[0]
-    if not _URL.match(url):
+    if not _URL.fullmatch(url):
         raise Poisoned("bad_related_url", "related_object.url is no path of Stripe's API.")
     context = body.get("context")
     include = account_include(vocabulary) if entry.kind == "account" else ()
@@ -96,7 +96,7 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
     if stored.kind == "internal":
         try:
             internal = msgspec.json.decode(stored.payload, type=_Internal)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Poisoned("bad_internal_event", f"payload of our own cannot be read: {error}") from error
         found += internal.happenings
         found += [seen for raw in internal.objects if (seen := observe(raw.object, raw.at, sure=True)) is not None]
@@ -104,7 +104,9 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
         found += _snapshot(stored)
     for entry in (stored.fetched or {}).values():
         if isinstance(entry, dict) and isinstance(entry.get("object"), dict):
-            at = milliseconds(None, stored.received_ms) if not isinstance(entry.get("at"), int) else entry["at"]
+            at = entry.get("at")
+            if not isinstance(at, int) or isinstance(at, bool):
+                at = stored.received_ms
             if (seen := observe(entry["object"], at, sure=True)) is not None:
                 found.append(seen)
     return tuple(found)
@@ -127,7 +129,7 @@ def _snapshot(stored: Stored) -> list[Happening]:
 def _json(payload: bytes) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Poisoned("bad_json", "The payload is no JSON.") from error
     if not isinstance(body, dict):
         raise Poisoned("bad_json", "The payload is no JSON object.")
