@@ -58,9 +58,11 @@ class Processes:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     def start(self, name: str) -> None:
-        """Start one part: ``sandbox``, ``server`` or ``worker``."""
+        """Start one part: ``sandbox``, ``server`` or ``worker``; all speak the version in ``STRIPE_API_VERSION``."""
+        version = self._env.get("STRIPE_API_VERSION")
+        words = ["--api-version", version] if version else []
         command = {
-            "sandbox": ["-m", "app", "sandbox", "--port", str(self.sandbox_port)],
+            "sandbox": ["-m", "app", "sandbox", "--port", str(self.sandbox_port), *words],
             "server": ["-m", "app", "serve", "--port", str(self.port), "--workers", "0"],
             "worker": ["-m", "app", "worker"],
         }[name]

@@ -1,5 +1,6 @@
 """Scenarios run the real processes: sandbox, server and worker, on a database of the test's own, over HTTP."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,9 @@ class World:
         return dict(answer.json())
 
 
-@pytest_asyncio.fixture
-async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+@contextlib.asynccontextmanager
+async def opened(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+    """Start everything, and let the sandbox send its events to the server in both styles."""
     async with running(dsn, tmp_path) as parts:
         headers = {"Authorization": f"Bearer {parts.key}"}
         async with (
@@ -46,3 +48,9 @@ async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
                 (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
             yield World(parts, api, sandbox, Drive(api, sandbox, []))
+
+
+@pytest_asyncio.fixture
+async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(dsn, tmp_path) as one:
+        yield one

@@ -1,0 +1,172 @@
+"""What is asked of a live account beside the stages: payout methods, transfers, fundings, cards, refunds and closing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from app.demo.fleet import PURCHASES, Member
+from tests.scenarios.conftest import World, opened
+
+ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
+CLABE = {"country": "MX", "currency": "mxn", "account_number": "032180000118359719"}
+SPENT = sum(PURCHASES)
+PREPAID = "card_creator.commercial.lead.prepaid_card"
+
+
+@pytest_asyncio.fixture
+async def old_words(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """The same world, where both sides speak the last preview version."""
+    monkeypatch.setenv("STRIPE_API_VERSION", "2026-06-10.preview")
+    async with opened(dsn, tmp_path) as one:
+        yield one
+
+
+def member(number: int = 1, end: str = "live") -> Member:
+    return Member(f"beside-{number:03}", "MX", "", end)
+
+
+async def until(read: Callable[[], Awaitable[Any]], good: Callable[[Any], bool], what: str, seconds: float = 15) -> Any:
+    """What ``read`` tells once it is ``good``."""
+    seen: Any = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                seen = await read()
+                if good(seen):
+                    return seen
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"{what}: last seen {seen}")
+
+
+async def ask(
+    world: World, one: Member, path: str, body: dict[str, Any] | None, method: str = "POST"
+) -> dict[str, Any]:
+    """Ask for something and return the request once Stripe has answered."""
+    answer = await world.api.request(method, f"/v1/accounts/{one.account}/{path}", json=body)
+    assert answer.status_code == 202, answer.text
+    accepted = answer.json()
+    assert {"id", "href", "state"} <= set(accepted)
+    return dict(
+        await until(lambda: world.get(accepted["href"]), lambda r: r["state"] in ("settled", "rejected"), str(path))
+    )
+
+
+async def shows(world: World, one: Member, object_id: str, state: str) -> dict[str, Any]:
+    path = f"/v1/accounts/{one.account}/objects/{object_id}"
+
+    async def read() -> dict[str, Any]:
+        answer = await world.api.get(path)
+        return dict(answer.json()) if answer.is_success else {}
+
+    return dict(await until(read, lambda o: o.get("state") == state, f"{object_id} {state}"))
+
+
+async def available(world: World, one: Member, value: int) -> None:
+    path = f"/v1/accounts/{one.account}"
+    await until(lambda: world.get(path), lambda a: a["balance"]["available"]["value"] == value, f"balance {value}")
+
+
+async def lifecycle(world: World, one: Member, state: str) -> None:
+    await until(lambda: world.get(f"/v1/accounts/{one.account}"), lambda a: a["state"] == state, f"account {state}")
+
+
+async def money_out_and_in(world: World, one: Member) -> None:
+    """A wallet, a transfer to it, and a second funding; then the account holds what the three leave."""
+    wallet = await ask(world, one, "wallets", {"network": "polygon", "address": ADDRESS})
+    assert wallet["state"] == "settled"
+    assert wallet["object_id"]
+    (method,) = await until(lambda: world.drive.objects(one, "payout_method"), bool, "a payout method")
+    assert method["state"] == "eligible"
+    usdc = {"value": 1_000, "currency": "usdc"}
+    sent = await ask(world, one, "transfers", {"payout_method": method["id"], "amount": usdc, "currency": "usdc"})
+    assert sent["state"] == "settled"
+    await shows(world, one, sent["object_id"], "posted")
+    await available(world, one, 10_000 - SPENT - 1_000)
+    funded = await ask(world, one, "fundings", {"amount": {"value": 5_000, "currency": "usd"}})
+    assert funded["state"] == "settled"
+    await shows(world, one, funded["object_id"], "posted")
+    await available(world, one, 10_000 - SPENT - 1_000 + 5_000)
+
+
+async def test_payout_methods_transfers_and_fundings(world: World) -> None:
+    one = member()
+    await world.enroll(one)
+    await money_out_and_in(world, one)
+    bank = await ask(world, one, "bank-accounts", CLABE)
+    assert bank["state"] == "settled"
+    methods = await until(
+        lambda: world.drive.objects(one, "payout_method"), lambda rows: len(rows) == 2, "two payout methods"
+    )
+    assert {m["state"] for m in methods} == {"eligible"}
+    wallet = next(m for m in methods if m["type"] == "crypto_wallet")
+    body = {
+        "payout_method": wallet["id"],
+        "amount": {"value": 20_000, "currency": "usdc"},
+        "currency": "usdc",
+    }
+    refused = await ask(world, one, "transfers", body)
+    assert refused["state"] == "rejected"
+    assert refused["error"]["code"] == "insufficient_funds"
+    link = await ask(world, one, "onboarding-links", {})
+    assert link["state"] == "settled"
+    assert link["url"].startswith("https://")
+
+
+async def test_cards_and_a_refund(world: World) -> None:
+    one = member()
+    await world.enroll(one)
+    second = await ask(world, one, "cards", {"type": "virtual"})
+    assert second["state"] == "settled"
+    card = second["object_id"]
+    await shows(world, one, card, "active")
+    assert len(await world.drive.objects(one, "card")) == 2
+    await ask(world, one, f"cards/{card}/freezes", {"reason": "seen abroad"})
+    await shows(world, one, card, "inactive")
+    await ask(world, one, f"cards/{card}/freezes", None, "DELETE")
+    await shows(world, one, card, "active")
+    await ask(world, one, f"cards/{card}/cancellations", {"reason": "lost"})
+    gone = await shows(world, one, card, "canceled")
+    assert gone["cancellation_reason"] == "lost"
+    captures = await world.drive.objects(one, "issuing_transaction")
+    spent = next(c for c in captures if c["state"] == "capture")
+    headers = {"Stripe-Account": str(one.account), "Authorization": "Bearer sk_test_sandbox"}
+    path = f"/v1/test_helpers/issuing/transactions/{spent['id']}/refund"
+    answer = await world.sandbox.post(path, headers=headers)
+    assert answer.is_success, answer.text
+    credits_seen = await until(
+        lambda: world.drive.objects(one, "received_credit"), lambda rows: any(r.get("refund") for r in rows), "refund"
+    )
+    refund = next(r for r in credits_seen if r.get("refund"))
+    assert refund["state"] == "succeeded"
+    await shows(world, one, refund["refund"], "refund")
+    await available(world, one, 10_000 - SPENT + abs(spent["amount"]))
+
+
+async def test_an_account_falls_back_returns_is_held_and_closed(world: World) -> None:
+    one = member()
+    await world.enroll(one)
+    made = len(await world.drive.everything(f"/v1/commands?account={one.account}"))
+    path = f"/_sandbox/accounts/{one.account}/capabilities"
+    for status, state in (("restricted", "restricted"), ("active", "live")):
+        (await world.sandbox.post(path, json={"path": PREPAID, "status": status})).raise_for_status()
+        await lifecycle(world, one, state)
+    assert len(await world.drive.everything(f"/v1/commands?account={one.account}")) == made
+    held = await world.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "look at it"})
+    assert held.status_code == 202
+    assert (await world.get(f"/v1/accounts/{one.account}"))["held"]["reason"] == "look at it"
+    (await world.sandbox.post(f"/_sandbox/accounts/{one.account}/close")).raise_for_status()
+    await lifecycle(world, one, "closed")
+    late = await world.api.post(f"/v1/accounts/{one.account}/cards", json={"type": "virtual"})
+    assert late.status_code == 409
+    assert late.json()["code"] == "account_closed"
+
+
+async def test_the_old_words_do_the_same(old_words: World) -> None:
+    one = member()
+    await old_words.enroll(one)
+    await money_out_and_in(old_words, one)
