@@ -11,7 +11,6 @@ import yaml
 from app.cli.desk import AsJson, ending, err, fail, out, settings, show_json, show_rows
 from app.config import describe, unknown_settings
 from app.errors import CardrailError
-from app.machines.kernel import Machine
 from app.store import schema
 from app.wiring import open_database
 
@@ -79,26 +78,14 @@ def machines(
     as_json: AsJson = False,
 ) -> None:
     """The machines: states and legal moves of the account and of every kind of object."""
-    from app.machines.registry import ALL  # noqa: PLC0415 - only this command draws them
+    from app.machines.registry import ALL, diagrams  # noqa: PLC0415 - only this command draws them
 
     if as_json:
         show_json({machine.kind: {"doc": machine.doc, "moves": machine.moves} for machine in ALL})
     elif mermaid:
-        typer.echo("\n".join(diagram(machine) for machine in ALL), nl=False)
+        typer.echo(diagrams(), nl=False)
     else:
         for machine in ALL:
             out.print(f"[bold]{machine.kind}[/bold]  {machine.doc}", highlight=False)
             for state, following in machine.moves.items():
                 out.print(f"  {state} -> {', '.join(following) or '(end)'}", markup=False, highlight=False)
-
-
-def diagram(machine: Machine) -> str:
-    """One machine as a Mermaid state diagram under a heading."""
-    targets = {state for following in machine.moves.values() for state in following}
-    starts = [state for state in machine.moves if state not in targets] or list(machine.moves)[:1]
-    lines = [f"    [*] --> {state}" for state in starts]
-    for state, following in machine.moves.items():
-        lines += [f"    {state} --> {after}" for after in following] or [f"    {state} --> [*]"]
-    return "\n".join(
-        [f"## {machine.kind}", "", machine.doc, "", "```mermaid", "stateDiagram-v2", *lines, "```", "", ""]
-    )
