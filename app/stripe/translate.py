@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from app.machines.events import Happening, Json
+from app.machines.events import Happening, Json, Observed
 from app.stripe import catalog
 from app.stripe.objects import observe
 
@@ -99,7 +99,7 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Poisoned("bad_internal_event", f"payload of our own cannot be read: {error}") from error
         found += internal.happenings
-        found += [seen for raw in internal.objects if (seen := observe(raw.object, raw.at, sure=True)) is not None]
+        found += [seen for raw in internal.objects for seen in _answered(raw.object, raw.at)]
     elif stored.kind == "snapshot":
         found += _snapshot(stored)
     for entry in (stored.fetched or {}).values():
@@ -110,6 +110,13 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
             if (seen := observe(entry["object"], at, sure=True)) is not None:
                 found.append(seen)
     return tuple(found)
+
+
+def _answered(raw: object, at_ms: int) -> list[Observed]:
+    """An answered object, and the payout method inside a setup intent: its own event may be late or lost."""
+    intent = isinstance(raw, dict) and "outbound_setup_intent" in str(raw.get("object"))
+    inner = raw.get("payout_method") if intent and isinstance(raw, dict) else None
+    return [seen for one in (raw, inner) if (seen := observe(one, at_ms, sure=True)) is not None]
 
 
 def _snapshot(stored: Stored) -> list[Happening]:
