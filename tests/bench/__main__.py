@@ -1,4 +1,4 @@
-"""Run the benches: `python -m tests.bench [--only accept|latency|lone|growth ...] [--rounds 3] [--full]`.
+"""Run the benches: `python -m tests.bench [--only accept|applied|latency|lone|growth ...] [--rounds 3] [--full]`.
 
 Systems take turns within each round, so that a noisy machine is noisy for all; the medians' ratios are held against the
 limits of the issue, and the exit code is 1 when one is missed. `--full` adds what takes minutes: a table of a million events.
@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from app.store import db, embedded, schema
-from tests.bench.deliveries import Kind, template
+from tests.bench.deliveries import PLATFORM, SECRET, Kind, template
 
 PATH = "/webhooks/stripe"
 CONNECTIONS = 64
+APPLIED = 25_000
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,13 +55,35 @@ def server(name: str, dsn: str) -> Iterator[tuple[int, int]]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "tests.bench.systems", name, str(port), dsn]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
+    with _running(command) as process:
         _wait_for(port, process)
         yield port, process.pid
+
+
+@contextlib.contextmanager
+def _running(command: list[str], env: dict[str, str] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(command, cwd=ROOT, env=env)
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextlib.contextmanager
+def product(dsn: str) -> Iterator[tuple[int, int, int]]:
+    """The service as it is run: a server without workers and one worker, where no Stripe answers. Port, process ids."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_bench", "STRIPE_API_BASE": "http://127.0.0.1:9"}
+    ours |= {"STRIPE_WEBHOOK_SECRETS": SECRET, "PLATFORM_ACCOUNT_ID": PLATFORM}
+    ours |= {"CARDRAIL_LOG_LEVEL": "warning"}
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
+    serve = [sys.executable, "-m", "app", "serve", "--workers", "0", "--port", str(port)]
+    with _running(serve, env) as serving, _running([sys.executable, "-m", "app", "worker"], env) as worker:
+        _wait_for(port, serving)
+        yield port, serving.pid, worker.pid
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -119,6 +142,59 @@ def accept(dsn: str, report: Report, rounds: int, full: bool) -> None:
         )
         report.at_least(f"accept {kind}, times the baseline", median["cardrail"] / median["baseline"], 10)
         report.at_least(f"accept {kind}, share of the bare HMAC", median["cardrail"] / median["bare"], share)
+
+
+def applied(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """Closed loop, 64 connections, the service whole: events applied per second, until the last one is."""
+    count, warm = APPLIED, 1000
+    baseline: list[float] = []
+    sustained: list[float] = []
+    accepted: list[float] = []
+    costs: list[tuple[float, float]] = []
+    pending = lines = 0
+    for _ in range(rounds):
+        with server("baseline", dsn) as (port, _pid):
+            load(port, "authorization", 300)
+            baseline.append(load(port, "authorization", 1500)["rate"])
+        sql(dsn, "DROP TABLE IF EXISTS bench_events", "CHECKPOINT")
+        with product(dsn) as (port, serving, worker):
+            load(port, "authorization", warm)
+            _drained(dsn, 30)
+            before = _cpu_s(serving), _cpu_s(worker)
+            sent = load(port, "authorization", count)
+            sustained.append(count / (_drained(dsn, 60) - sent["begun"]))
+            accepted.append(sent["rate"])
+            costs.append(((_cpu_s(serving) - before[0]) / count * 1e6, (_cpu_s(worker) - before[1]) / count * 1e6))
+        pending += count + warm - int(sql(dsn, "SELECT count(*) FROM events WHERE status = 'applied'"))
+        once = "FROM journal WHERE machine = 'authorization'"  # an account's first event has a lifecycle line too
+        lines += abs(count + warm - int(sql(dsn, f"SELECT count(*) {once}")))
+        lines += int(sql(dsn, f"SELECT count(*) - count(DISTINCT (account_id, event_id)) {once}"))
+        sql(dsn, "TRUNCATE events, accounts, objects, journal CASCADE", "CHECKPOINT")
+    rate, least = statistics.median(sustained), statistics.median(baseline)
+    server_us, worker_us = statistics.median(c[0] for c in costs), statistics.median(c[1] for c in costs)
+    print(
+        f"accept to applied: {rate:,.0f}/s (accepted {statistics.median(accepted):,.0f}/s; server {server_us:.0f},"
+        f" worker {worker_us:.0f} us CPU), baseline accepts {least:,.0f}/s; load {os.getloadavg()[0]:.1f}"
+    )
+    report.at_least("accept to applied, times the baseline's accept", rate / least, 5)
+    report.at_most("accepted and not applied in the end", pending, 0)
+    report.at_most("journal lines missing, or twice for one event", lines, 0)
+
+
+def _drained(dsn: str, within_s: float) -> float:
+    """Seconds since the epoch when nothing was pending, or when patience ended: what is left is counted later."""
+
+    async def run() -> float:
+        connection = await db.connect(dsn)
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM events WHERE status = 'pending')"):
+                break
+            await asyncio.sleep(0.02)
+        await connection.close()
+        return time.time()
+
+    return asyncio.run(run())
 
 
 def latency(dsn: str, report: Report, rounds: int, full: bool) -> None:
@@ -222,6 +298,7 @@ def _rss_mb(pid: int) -> float:
 
 BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
     "accept": accept,
+    "applied": applied,
     "latency": latency,
     "lone": lone,
     "growth": growth,

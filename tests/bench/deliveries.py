@@ -1,4 +1,8 @@
-"""Signed deliveries with unique ids, as whole HTTP requests ready to send: a 3 KB snapshot or a 0.6 KB thin event."""
+"""Signed deliveries with unique ids, as whole HTTP requests ready to send: a 3 KB snapshot or a 0.6 KB thin event.
+
+`authorization` is the 3 KB snapshot again, but each one of an authorization of its own and spread over fewer accounts:
+every one of them changes state, so that applying them is the whole work.
+"""
 
 import json
 import time
@@ -9,10 +13,12 @@ from app.stripe.signature import sign
 SECRET = "whsec_bench"
 PLATFORM = "acct_platform"
 ACCOUNTS = 500
-Kind = Literal["snapshot", "thin"]
+ACCOUNTS_APPLIED = 200
+Kind = Literal["snapshot", "thin", "authorization"]
 
 _ID = "evt_ID_______________________"
 _ACCOUNT = "acct_AC___________"
+_OBJECT = "iauth_OB______________"
 
 
 def _snapshot() -> bytes:
@@ -32,9 +38,12 @@ def _snapshot() -> bytes:
         "spending_limits": [{"amount": 10_000_00, "interval": "daily"}],
     }
     thing = {
-        "id": "iauth_1",
+        "id": _OBJECT,
         "object": "issuing.authorization",
         "amount": 1250,
+        "approved": True,
+        "currency": "usd",
+        "status": "pending",
         "card": card,
         "merchant_data": merchant,
     }
@@ -61,19 +70,21 @@ def _thin() -> bytes:
 
 def template(kind: Kind) -> bytes:
     """The body that the deliveries of one kind share, but for the ids."""
-    return _snapshot() if kind == "snapshot" else _thin()
+    return _thin() if kind == "thin" else _snapshot()
 
 
 def requests(kind: Kind, count: int, seed: str, path: str) -> list[bytes]:
     """``count`` requests with ids of their own, signed now."""
     parts = template(kind).replace(_ACCOUNT.encode(), b"\1").split(_ID.encode())
     assert len(parts) == 2
+    accounts = ACCOUNTS_APPLIED if kind == "authorization" else ACCOUNTS
     now = int(time.time())
     found = []
     for n in range(count):
         event_id = f"evt_{seed}_{n:010d}".ljust(len(_ID), "x").encode()
-        account = f"acct_{n % ACCOUNTS:04d}".ljust(len(_ACCOUNT), "a").encode()
-        body = event_id.join(parts).replace(b"\1", account)
+        account = f"acct_{n % accounts:04d}".ljust(len(_ACCOUNT), "a").encode()
+        thing = f"iauth_{seed}_{n:010d}" if kind == "authorization" else "iauth_1"
+        body = event_id.join(parts).replace(b"\1", account).replace(_OBJECT.encode(), thing.encode())
         head = b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json; charset=utf-8\r\n" % path.encode()
         head += (
             b"User-Agent: Stripe/1.0 (+https://stripe.com/docs/webhooks)\r\nAccept: */*\r\nContent-Length: %d\r\n"

@@ -1,7 +1,7 @@
 """The load generator, a process of its own: raw keep-alive sockets, closed loop, or open loop at a steady rate.
 
-`python -m tests.bench.load PORT KIND COUNT CONNECTIONS SEED PATH [RATE]` prints one JSON line: rate per second and latencies in
-milliseconds. In the open loop latency counts from when a request was due, so a stalled server cannot hide it.
+`python -m tests.bench.load PORT KIND COUNT CONNECTIONS SEED PATH [RATE]` prints one JSON line: rate per second, when
+it began (seconds since the epoch) and latencies in milliseconds. In the open loop latency counts from when a request was due, so a stalled server cannot hide it.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections import deque
-from typing import cast
+from typing import cast, get_args
 
 import uvloop
 
@@ -61,6 +61,7 @@ class Load:
         self.wanted = len(todo)
         self.rate = rate
         self.bad = 0
+        self.begun = 0.0
         self.example = b""
         self.took: list[float] = []
         self.idle: deque[Sender] = deque()
@@ -85,7 +86,7 @@ class Load:
             self.done.set_exception(ConnectionError("the server closed a connection"))
 
     async def run(self, senders: list[Sender]) -> float:
-        begun = time.perf_counter()
+        self.begun, begun = time.time(), time.perf_counter()
         if self.rate is None:
             for sender in senders[: self.wanted]:
                 sender.send(self.todo.popleft(), time.perf_counter())
@@ -113,18 +114,19 @@ async def main(port: int, kind: Kind, count: int, connections: int, seed: str, p
     took = sorted(load.took)
     at = {f"p{p}_ms": round(took[min(len(took) - 1, len(took) * p // 100)] * 1000, 3) for p in (50, 95, 99)}
     example = load.example[:300].decode(errors="replace")
-    print(json.dumps({"rate": round(len(took) / elapsed, 1), "bad": load.bad, "example": example, **at}))
+    found = {"rate": round(len(took) / elapsed, 1), "begun": load.begun, "bad": load.bad, "example": example}
+    print(json.dumps(found | at))
     for transport, _ in made:
         transport.abort()
 
 
 if __name__ == "__main__":
     port_, kind_, count_, connections_, seed_, path_, *rate_ = sys.argv[1:]
-    assert kind_ in {"snapshot", "thin"}
+    assert kind_ in get_args(Kind)
     uvloop.run(
         main(
             int(port_),
-            "thin" if kind_ == "thin" else "snapshot",
+            cast("Kind", kind_),
             int(count_),
             int(connections_),
             seed_,
