@@ -114,6 +114,8 @@ async def _introduce(given: Settings, part: "subprocess.Popen[bytes]") -> None:
             await asyncio.sleep(0.1)
         for style in ("thin", "snapshot"):
             (await http.post("/_sandbox/destinations", json={**door, "event_payload": style})).raise_for_status()
+        real_time = {"url": f"{door['url']}/authorizations", "secret": given.valid_authorization_secrets[0]}
+        (await http.put("/_sandbox/authorization_endpoint", json=real_time)).raise_for_status()
 
 
 async def _answers(http: httpx.AsyncClient) -> bool:
