@@ -37,6 +37,9 @@ LOG = structlog.get_logger()
 ACCOUNTS_MAX = 64
 PER_ACCOUNT_MAX = 200
 EVENTS_MAX = 1_000
+CANNOT_BE_WRITTEN = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
+"""What a batch raises because of what is in it, and not because of the database's health."""
+
 LEASE_S = 15.0
 RENEW_S = 5.0
 
@@ -80,7 +83,7 @@ class Applier:
         async with self._keeping(token, leased):
             try:
                 await self._batch(token, leased, work, known)
-            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            except CANNOT_BE_WRITTEN as error:
                 await self._one_by_one(token, leased, work, known, error)
         return True
 
@@ -108,20 +111,27 @@ class Applier:
     async def _one_by_one(
         self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row], why: Exception
     ) -> None:
-        """A batch that the database refused: each account alone, and where that fails its events are parked."""
+        """A batch that cannot be written: each account alone, and where that fails its first event alone."""
         LOG.warning("apply.batch_refused", accounts=len(leased), error=type(why).__name__)
         for account in leased:
             own = [w for w in work if w.stored.account_id == account]
             try:
                 await self._batch(token, [account], own, known)
-            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-                await self._park(token, account, own, error)
+            except CANNOT_BE_WRITTEN:
+                await self._first_alone(token, account, own[:1], known)
+
+    async def _first_alone(self, token: UUID, account: str, first: list[Work], known: Mapping[str, states.Row]) -> None:
+        """Only the event that fails alone is parked; what stands behind it comes with the next poll."""
+        try:
+            await self._batch(token, [account], first, known)
+        except CANNOT_BE_WRITTEN as error:
+            await self._park(token, account, first, error)
 
     async def _park(self, token: UUID, account: str, own: list[Work], error: Exception) -> None:
         reason = msgspec.json.encode({"code": "refused_by_database", "message": type(error).__name__})
         rows = [
             states.EventRow(account_id=account, event_id=w.stored.event_id, status="parked", error=reason, attempts=1)
-            for w in own[:1]
+            for w in own
         ]
         async with self._pool.acquire() as conn, conn.transaction():
             await states.close_events(conn, rows)
@@ -209,7 +219,7 @@ class Applier:
         stories: dict[str, Story],
         known: Mapping[str, states.Row],
     ) -> None:
-        batch = Batch(stories, known, self._platform)
+        batch = Batch(stories, known)
         for one in work:
             batch.add(one)
         async with self._pool.acquire() as conn, conn.transaction():

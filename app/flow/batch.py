@@ -25,10 +25,9 @@ T = TypeVar("T", bound=_OfAccount)
 class Batch:
     """Gathers the rows of one applying transaction."""
 
-    def __init__(self, stories: dict[str, Story], known: Mapping[str, states.Row], platform: str) -> None:
+    def __init__(self, stories: dict[str, Story], known: Mapping[str, states.Row]) -> None:
         self._stories = stories
         self._known = known
-        self._platform = platform
         self._seq = {a: int(known[a]["seq"]) for a in stories}
         self._applied = {a: int(known[a]["applied"]) for a in stories}
         self._changed: set[str] = set()
@@ -125,9 +124,9 @@ class Batch:
     async def _join_decisions(self, conn: Connection, passed: set[str]) -> None:
         """Join what Stripe recorded of an authorization with what we decided on it."""
         seen = {k: row for k, row in self.objects.items() if row.kind == "authorization" and k[0] in passed}
-        for account, authorization in await states.decided(conn, list(seen)) if seen else ():
-            history = msgspec.json.decode(seen[account, authorization].data).get("request_history") or ()
-            await decisions.record_stripe(conn, account, authorization, history)
+        decided = await states.decided(conn, list(seen)) if seen else []
+        said = ((*key, msgspec.json.decode(seen[key].data).get("request_history") or ()) for key in decided)
+        await decisions.record_stripe_all(conn, said)
 
 
 async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:

@@ -56,7 +56,7 @@ class Reader:
             if one.stored.kind != "thin":
                 continue
             try:
-                reads = translate.reads(one.stored, platform=self._platform, vocabulary=self._vocabulary)
+                reads = translate.reads(one.stored, vocabulary=self._vocabulary)
             except Poisoned as error:
                 one.status, one.error = "parked", {"code": error.code, "message": error.message}
             else:

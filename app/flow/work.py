@@ -17,7 +17,6 @@ class Work(msgspec.Struct):
 
     stored: Stored
     attempts: int
-    caused_by: str | None
     reads: tuple[Read, ...] = ()
     happenings: tuple[Happening, ...] = ()
     told: Told | None = None
@@ -43,7 +42,6 @@ def work_of(row: states.Row) -> Work:
             fetched=row["fetched"],
         ),
         attempts=row["attempts"],
-        caused_by=row["caused_by"],
     )
 
 

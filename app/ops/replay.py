@@ -207,7 +207,7 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
             known = await rebuilds.commands_known(
                 conn, account, [command_id(account, c.intent) for c in one.told.commands]
             )
-            batch = Batch({account: story}, await states.load_accounts(conn, [account]), parts.platform_account)
+            batch = Batch({account: story}, await states.load_accounts(conn, [account]))
             batch.add(one)
             passed = await states.fence(conn, token, [batch.account(account)])
             if not passed:

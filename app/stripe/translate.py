@@ -72,9 +72,8 @@ def account_include(vocabulary: str) -> tuple[str, ...]:
     return (*configurations, "requirements", "future_requirements")
 
 
-def reads(stored: Stored, *, platform: str, vocabulary: str) -> tuple[Read, ...]:
+def reads(stored: Stored, *, vocabulary: str) -> tuple[Read, ...]:
     """What must be read before this event can be folded. Raises Poisoned for a body that is no event."""
-    del platform
     entry = catalog.lookup(stored.type)
     if stored.kind != "thin" or entry is None or entry.handling != "object":
         return ()

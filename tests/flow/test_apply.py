@@ -206,3 +206,23 @@ async def test_a_reading_that_fails_for_now_brings_the_event_back_later(pool: Po
     row = await pool.fetchrow("SELECT status, attempts, error FROM events")
     assert row is not None
     assert (row["status"], row["attempts"], row["error"]["code"]) == ("pending", 1, "connection_lost")
+
+
+async def test_an_event_that_cannot_be_written_is_parked_alone_among_its_neighbours(
+    pool: Pool, applier: Applier
+) -> None:
+    """A history whose time is no number is found out only when decisions are joined, inside the transaction."""
+    await pool.execute(
+        "INSERT INTO decisions (account_id, authorization_id, request_event_id, approved, reason, amount, currency,"
+        " requested, took_us) VALUES ('acct_1', 'iauth_1', 'evt_r', true, 'approved', 1, 'usd', 1, 1)"
+    )
+    odd = {"id": "iauth_1", "object": "issuing.authorization", "status": "pending", "approved": True}
+    before = await deliver(pool, "issuing_card.created", card(), created=1)
+    culprit = await deliver(
+        pool, "issuing_authorization.created", {**odd, "request_history": [{"created": "noon"}]}, created=2
+    )
+    after = await deliver(pool, "issuing_card.created", card(card_id="ic_2"), created=3)
+    elsewhere = await deliver(pool, "issuing_card.created", card(card_id="ic_3"), account="acct_2")
+    await drain(applier)
+    found = {row["event_id"]: row["status"] for row in await pool.fetch("SELECT event_id, status FROM events")}
+    assert found == {before: "applied", culprit: "parked", after: "applied", elsewhere: "applied"}

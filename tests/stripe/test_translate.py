@@ -40,7 +40,7 @@ def thin(
 
 
 def asked(event: Stored, vocabulary: str = "money_manager") -> tuple[Read, ...]:
-    return reads(event, platform="acct_platform", vocabulary=vocabulary)
+    return reads(event, vocabulary=vocabulary)
 
 
 def test_a_thin_event_asks_for_its_object_in_its_context() -> None:
