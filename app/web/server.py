@@ -9,6 +9,7 @@ import uvicorn
 
 from app.config import Settings
 from app.web.main import create_app, door_of
+from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, calm_collector
 from app.wiring import measuring, open_services, process_name, working
 
@@ -34,7 +35,7 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
             host=host,
             port=port,
             loop="uvloop",
-            http="httptools",
+            http=OneWriteProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.flow import receive
 from app.store import db
+from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, WebhookDoor, calm_collector
 from tests.bench.deliveries import PLATFORM, SECRET
 
@@ -131,7 +132,7 @@ if __name__ == "__main__":
         SYSTEMS[name](dsn_),
         port=int(port),
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol if name == "cardrail" else "httptools",
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -1,0 +1,86 @@
+"""What is written within one turn leaves as one, in order, and nothing is held back."""
+
+import asyncio
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.web.one_write import HELD_MAX_BYTES, OneWriteProtocol
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Recording(asyncio.Transport):
+    """A socket that remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """Nothing to pause."""
+
+    def resume_reading(self) -> None:
+        """Nothing to resume."""
+
+
+async def _asked(request: bytes, body: bytes, *, of: int) -> Recording:
+    """The transport after ``of`` answers of ``body`` went out."""
+
+    async def endpoint(_request: Request) -> Response:
+        return PlainTextResponse(body)
+
+    config = uvicorn.Config(Starlette(routes=[Route("/", endpoint)]), log_config=None, lifespan="off")
+    config.load()
+    state = uvicorn.Server(config).server_state
+    transport = Recording()
+    protocol = OneWriteProtocol(config, state, {}, _loop=asyncio.get_running_loop())
+    protocol.connection_made(transport)
+    protocol.data_received(request)
+    async with asyncio.timeout(5):
+        while b"".join(transport.writes).count(b"HTTP/1.1 200") < of or state.tasks:  # noqa: ASYNC110 - no signal of it
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return transport
+
+
+async def test_head_and_body_leave_in_one_write() -> None:
+    transport = await _asked(GET, b"hello", of=1)
+
+    assert len(transport.writes) == 1
+    assert transport.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert transport.writes[0].endswith(b"\r\n\r\nhello")
+
+
+async def test_requests_sent_in_one_go_are_answered_in_order() -> None:
+    transport = await _asked(GET + GET, b"hello", of=2)
+
+    assert b"".join(transport.writes).count(b"hello") == 2
+
+
+async def test_an_answer_that_ends_the_connection_is_written_before_it_closes() -> None:
+    transport = await _asked(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), b"bye", of=1)
+
+    assert transport.closed
+    assert transport.writes[-1].endswith(b"bye")
+
+
+async def test_a_large_answer_is_whole() -> None:
+    body = b"x" * (3 * HELD_MAX_BYTES)
+
+    transport = await _asked(GET, body, of=1)
+
+    assert b"".join(transport.writes).endswith(b"\r\n\r\n" + body)
