@@ -1,4 +1,4 @@
-"""Run the benches: `python -m tests.bench [--only accept|applied|latency|lone|growth ...] [--rounds 3] [--full]`.
+"""Run the benches: `python -m tests.bench [--only accept|applied|lone|... ] [--rounds 3] [--full]`.
 
 Systems take turns within each round, so that a noisy machine is noisy for all; the medians' ratios are held against the
 limits of the issue, and the exit code is 1 when one is missed. `--full` adds what takes minutes: a table of a million events.
@@ -6,116 +6,22 @@ limits of the issue, and the exit code is 1 when one is missed. `--full` adds wh
 
 import argparse
 import asyncio
-import contextlib
-import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from app.store import db, embedded, schema
-from tests.bench.deliveries import PLATFORM, SECRET, Kind, template
+from tests.bench.deliveries import Kind, template
+from tests.bench.peers import peer, slow_disk
+from tests.bench.processes import Report, cpu_s, drained, family_cpu_s, load, postmaster, product, rss_mb, server, sql
 
-PATH = "/webhooks/stripe"
-CONNECTIONS = 64
 APPLIED = 25_000
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Report:
-    """The lines of the verdict: what, measured, limit, held."""
-
-    lines: list[tuple[str, float, str, bool]] = field(default_factory=list)
-
-    def at_least(self, what: str, measured: float, limit: float) -> None:
-        self._add(what, measured, f">= {limit:g}", held=measured >= limit)
-
-    def at_most(self, what: str, measured: float, limit: float) -> None:
-        self._add(what, measured, f"<= {limit:g}", held=measured <= limit)
-
-    def _add(self, what: str, measured: float, limit: str, *, held: bool) -> None:
-        self.lines.append((what, measured, limit, held))
-        print(f"  {'ok  ' if held else 'MISS'} {what}: {measured:.2f} ({limit})", flush=True)
-
-
-@contextlib.contextmanager
-def server(name: str, dsn: str) -> Iterator[tuple[int, int]]:
-    """One system in a process of its own; yields its port and process id."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "tests.bench.systems", name, str(port), dsn]
-    with _running(command) as process:
-        _wait_for(port, process)
-        yield port, process.pid
-
-
-@contextlib.contextmanager
-def _running(command: list[str], env: dict[str, str] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(command, cwd=ROOT, env=env)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@contextlib.contextmanager
-def product(dsn: str) -> Iterator[tuple[int, int, int]]:
-    """The service as it is run: a server without workers and one worker, where no Stripe answers. Port, process ids."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_bench", "STRIPE_API_BASE": "http://127.0.0.1:9"}
-    ours |= {"STRIPE_WEBHOOK_SECRETS": SECRET, "PLATFORM_ACCOUNT_ID": PLATFORM}
-    ours |= {"CARDRAIL_LOG_LEVEL": "warning"}
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
-    serve = [sys.executable, "-m", "app", "serve", "--workers", "0", "--port", str(port)]
-    with _running(serve, env) as serving, _running([sys.executable, "-m", "app", "worker"], env) as worker:
-        _wait_for(port, serving)
-        yield port, serving.pid, worker.pid
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit("a system did not start")
-
-
-def load(
-    port: int, kind: Kind, count: int, *, connections: int = CONNECTIONS, rate: float | None = None
-) -> dict[str, Any]:
-    """Send ``count`` fresh deliveries; every answer must be a 200."""
-    command = [sys.executable, "-m", "tests.bench.load", str(port), kind, str(count), str(connections)]
-    command += [f"{time.time_ns() // 1000:x}", PATH, *([str(rate)] if rate else [])]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    result: dict[str, Any] = json.loads(done.stdout)
-    if result["bad"]:
-        raise SystemExit(f"{result['bad']} answers were not 200: {result['example']}")
-    return result
-
-
-def sql(dsn: str, *statements: str) -> Any:
-    async def run() -> Any:
-        connection = await db.connect(dsn)
-        found = [await connection.fetchval(statement) for statement in statements]
-        await connection.close()
-        return found[-1]
-
-    return asyncio.run(run())
 
 
 def accept(dsn: str, report: Report, rounds: int, full: bool) -> None:
@@ -124,15 +30,15 @@ def accept(dsn: str, report: Report, rounds: int, full: bool) -> None:
     kinds: tuple[Kind, ...] = ("snapshot", "thin")
     rates: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in counts for kind in kinds}
     costs: dict[tuple[str, str], list[tuple[float, float]]] = {(name, kind): [] for name in counts for kind in kinds}
-    database = _postmaster(dsn)
+    database = postmaster(dsn)
     for _ in range(rounds):
         for kind in kinds:
             for name, count in counts.items():
                 with server(name, dsn) as (port, pid):
                     load(port, kind, max(300, count // 20))
-                    before = _cpu_s(pid), _family_cpu_s(database)
+                    before = cpu_s(pid), family_cpu_s(database)
                     rates[name, kind].append(load(port, kind, count)["rate"])
-                    used = _cpu_s(pid) - before[0], _family_cpu_s(database) - before[1]
+                    used = cpu_s(pid) - before[0], family_cpu_s(database) - before[1]
                     costs[name, kind].append((used[0] / count * 1e6, used[1] / count * 1e6))
                 sql(dsn, "TRUNCATE events", "DROP TABLE IF EXISTS bench_events", "CHECKPOINT")
     for kind, share in (("snapshot", 0.3), ("thin", 0.5)):
@@ -166,12 +72,12 @@ def applied(dsn: str, report: Report, rounds: int, full: bool) -> None:
         sql(dsn, "DROP TABLE IF EXISTS bench_events", "CHECKPOINT")
         with product(dsn) as (port, serving, worker):
             load(port, "authorization", warm)
-            _drained(dsn, 30)
-            before = _cpu_s(serving), _cpu_s(worker)
+            drained(dsn, 30)
+            before = cpu_s(serving), cpu_s(worker)
             sent = load(port, "authorization", count)
-            sustained.append(count / (_drained(dsn, 60) - sent["begun"]))
+            sustained.append(count / (drained(dsn, 60) - sent["begun"]))
             accepted.append(sent["rate"])
-            costs.append(((_cpu_s(serving) - before[0]) / count * 1e6, (_cpu_s(worker) - before[1]) / count * 1e6))
+            costs.append(((cpu_s(serving) - before[0]) / count * 1e6, (cpu_s(worker) - before[1]) / count * 1e6))
         pending += count + warm - int(sql(dsn, "SELECT count(*) FROM events WHERE status = 'applied'"))
         once = "FROM journal WHERE machine = 'authorization'"  # an account's first event has a lifecycle line too
         lines += abs(count + warm - int(sql(dsn, f"SELECT count(*) {once}")))
@@ -186,22 +92,6 @@ def applied(dsn: str, report: Report, rounds: int, full: bool) -> None:
     report.at_least("accept to applied, times the baseline's accept", rate / least, 5)
     report.at_most("accepted and not applied in the end", pending, 0)
     report.at_most("journal lines missing, or twice for one event", lines, 0)
-
-
-def _drained(dsn: str, within_s: float) -> float:
-    """Seconds since the epoch when nothing was pending, or when patience ended: what is left is counted later."""
-
-    async def run() -> float:
-        connection = await db.connect(dsn)
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM events WHERE status = 'pending')"):
-                break
-            await asyncio.sleep(0.02)
-        await connection.close()
-        return time.time()
-
-    return asyncio.run(run())
 
 
 def latency(dsn: str, report: Report, rounds: int, full: bool) -> None:
@@ -250,16 +140,16 @@ def growth(dsn: str, report: Report, rounds: int, full: bool) -> None:
     Cost is processor time of server and database together, which a busy neighbour changes less than a rate.
     """
     target, chunk = (1_000_000, 50_000) if full else (100_000, 10_000)
-    database = _postmaster(dsn)
+    database = postmaster(dsn)
     with server("cardrail", dsn) as (port, pid):
         load(port, "thin", 10_000)
         small = _cost_us(port, pid, database, rounds)
-        first = _rss_mb(pid)
+        first = rss_mb(pid)
         while sql(dsn, "SELECT count(*) FROM events") < target:
             load(port, "thin", chunk)
         sql(dsn, "CHECKPOINT")
         large = _cost_us(port, pid, database, rounds)
-        last = _rss_mb(pid)
+        last = rss_mb(pid)
     print(f"growth to {target:,}: {small:.0f} -> {large:.0f} us CPU an event, server {first:.0f} MB -> {last:.0f} MB")
     report.at_most("cost per event, large table against small", large / small, 1.2)
     report.at_most("server memory, after against before", last / first, 1.1)
@@ -269,38 +159,10 @@ def growth(dsn: str, report: Report, rounds: int, full: bool) -> None:
 def _cost_us(port: int, pid: int, database: int, rounds: int) -> float:
     costs = []
     for _ in range(rounds):
-        before = _cpu_s(pid) + _family_cpu_s(database)
+        before = cpu_s(pid) + family_cpu_s(database)
         load(port, "thin", 5_000)
-        costs.append((_cpu_s(pid) + _family_cpu_s(database) - before) / 5_000 * 1e6)
+        costs.append((cpu_s(pid) + family_cpu_s(database) - before) / 5_000 * 1e6)
     return statistics.median(costs)
-
-
-def _postmaster(dsn: str) -> int:
-    folder = sql(dsn, "SHOW data_directory")
-    return int((Path(folder) / "postmaster.pid").read_text().split("\n", 1)[0])
-
-
-def _family_cpu_s(parent: int) -> float:
-    """Processor time of a process, its living children, and those it has already buried."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    fields = Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()
-    buried = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-    total = _cpu_s(parent) + buried
-    for child in children:
-        with contextlib.suppress(OSError):
-            total += _cpu_s(int(child))
-    return total
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time that a process has used: what a busy neighbour changes least."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
@@ -309,6 +171,8 @@ BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
     "latency": latency,
     "lone": lone,
     "growth": growth,
+    "peer": peer,
+    "slow-disk": slow_disk,
 }
 
 

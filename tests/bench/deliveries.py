@@ -1,7 +1,7 @@
 """Signed deliveries with unique ids, as whole HTTP requests ready to send: a 3 KB snapshot or a 0.6 KB thin event.
 
 `authorization` is the 3 KB snapshot again, but each one of an authorization of its own and spread over fewer accounts:
-every one of them changes state, so that applying them is the whole work.
+every one of them changes state, so that applying them is the whole work. `charge` is what the npm peer keeps best.
 """
 
 import json
@@ -14,7 +14,7 @@ SECRET = "whsec_bench"
 PLATFORM = "acct_platform"
 ACCOUNTS = 500
 ACCOUNTS_APPLIED = 200
-Kind = Literal["snapshot", "thin", "authorization"]
+Kind = Literal["snapshot", "thin", "authorization", "charge"]
 
 _ID = "evt_ID_______________________"
 _ACCOUNT = "acct_AC___________"
@@ -68,9 +68,26 @@ def _thin() -> bytes:
     return json.dumps(body | {"related_object": related, "reason": reason}, indent=2).encode()
 
 
+def _charge() -> bytes:
+    details = {"address": {"city": "Lima", "country": "PE", "line1": None, "postal_code": None}, "name": "Jo Roe"}
+    thing: dict[str, Any] = {"id": _OBJECT, "object": "charge", "amount": 1250, "amount_captured": 1250}
+    thing |= {"amount_refunded": 0, "billing_details": details, "captured": True, "created": 1_790_000_123}
+    thing |= {"currency": "usd", "description": None, "disputed": False, "fraud_details": {}, "livemode": False}
+    thing |= {"metadata": {f"key_{n}": "value " * 6 for n in range(30)}, "paid": True, "payment_method": "pm_1"}
+    thing |= {"payment_method_details": {"type": "card", "card": {"brand": "visa", "last4": "4242"}}}
+    thing |= {"receipt_url": None, "refunded": False, "status": "succeeded"}
+    body: dict[str, Any] = {"id": _ID, "object": "event", "account": _ACCOUNT, "api_version": "2026-10-14.preview"}
+    body |= {"created": 1_790_000_123, "data": {"object": thing}, "livemode": False, "pending_webhooks": 1}
+    return json.dumps(body | {"type": "charge.succeeded"}, indent=2).encode()
+
+
+_BODIES = {"snapshot": _snapshot, "authorization": _snapshot, "thin": _thin, "charge": _charge}
+_OWN_OBJECT = {"authorization": "iauth", "charge": "ch"}
+
+
 def template(kind: Kind) -> bytes:
     """The body that the deliveries of one kind share, but for the ids."""
-    return _thin() if kind == "thin" else _snapshot()
+    return _BODIES[kind]()
 
 
 def requests(kind: Kind, count: int, seed: str, path: str) -> list[bytes]:
@@ -83,7 +100,7 @@ def requests(kind: Kind, count: int, seed: str, path: str) -> list[bytes]:
     for n in range(count):
         event_id = f"evt_{seed}_{n:010d}".ljust(len(_ID), "x").encode()
         account = f"acct_{n % accounts:04d}".ljust(len(_ACCOUNT), "a").encode()
-        thing = f"iauth_{seed}_{n:010d}" if kind == "authorization" else "iauth_1"
+        thing = f"{_OWN_OBJECT[kind]}_{seed}_{n:010d}" if kind in _OWN_OBJECT else "iauth_1"
         body = event_id.join(parts).replace(b"\1", account).replace(_OBJECT.encode(), thing.encode())
         head = b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json; charset=utf-8\r\n" % path.encode()
         head += (
