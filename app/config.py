@@ -143,7 +143,17 @@ class Settings(BaseModel):
         12111, alias="CARDRAIL_SANDBOX_PORT", ge=0, le=65535, description="Port of the local sandbox; 0: any free one."
     )
     body_max_bytes: int = Field(
-        1_048_576, alias="CARDRAIL_BODY_MAX_BYTES", ge=1024, description="Longest webhook body accepted, in bytes."
+        1_048_576,
+        alias="CARDRAIL_BODY_MAX_BYTES",
+        ge=1024,
+        description="Longest body accepted, in bytes: webhooks and API.",
+    )
+    rate_limit_per_s: int = Field(
+        500,
+        alias="CARDRAIL_RATE_LIMIT_PER_S",
+        ge=0,
+        le=100_000,
+        description="Requests a second that one API key may make of one process, then 429; 0: no limit.",
     )
     signature_tolerance_s: int = Field(
         300,

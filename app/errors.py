@@ -84,6 +84,18 @@ class Unavailable(CardrailError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(CardrailError):
+    """Too many requests with one API key. The next may pass after ``retry_after_s``; ``per_s`` are allowed a second."""
+
+    default_code = "rate_limited"
+    default_status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int, per_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.per_s = per_s
+
+
 class StripeRefused(CardrailError):
     """Stripe said no. ``stripe_code`` is Stripe's own code, ``request_id`` its name for the call."""
 

@@ -50,8 +50,9 @@ def config(as_json: AsJson = False) -> None:
 def document() -> str:
     """``openapi.yaml`` as the code would have it; needs no database."""
     from app.web.main import build  # noqa: PLC0415 - other commands start without the web stack
+    from app.web.openapi import text  # noqa: PLC0415 - as above
 
-    return yaml.safe_dump(build().openapi(), sort_keys=False, allow_unicode=True, width=120)
+    return text(build())
 
 
 def openapi(

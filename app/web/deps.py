@@ -23,6 +23,7 @@ from starlette.responses import Response
 
 from app.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from app.store import audit, idempotency, keys
+from app.web.throttle import Throttle
 from app.wiring import Services
 
 KEY_TRUSTED_S = 0.5
@@ -70,10 +71,11 @@ class Principal:
 
 
 class Doorkeeper:
-    """Knows who calls; remembers valid keys for a moment."""
+    """Knows who calls, and how often; remembers valid keys for a moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate_limit_per_s: int) -> None:
         self._known: dict[bytes, tuple[float, Principal]] = {}
+        self.throttle = Throttle(rate_limit_per_s)
 
     async def who(self, services: Services, key: str) -> Principal | None:
         admin = services.settings.admin_key
@@ -108,6 +110,7 @@ async def principal_of(
     found = await doorkeeper.who(services_of(request), given.credentials)
     if found is None:
         raise Unauthenticated("This API key is unknown, expired or revoked.", code="bad_key")
+    doorkeeper.throttle.take(found.id)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from app.web import health, openapi, problems
+from app.web import docs, health, openapi, problems
 from app.web.api import (
     accounts,
     actions,
@@ -17,6 +17,7 @@ from app.web.api import (
     replays,
     streams,
 )
+from app.web.bodies import BodyGuard
 from app.web.deps import Doorkeeper
 from app.web.webhooks import Authorize, WebhookDoor, webhook_routes
 from app.wiring import Services
@@ -48,16 +49,18 @@ def create_app(services: Services, authorize: Authorize | None = None) -> FastAP
     """
     app = build()
     app.state.services = services
-    app.state.doorkeeper = Doorkeeper()
+    app.state.doorkeeper = Doorkeeper(services.settings.rate_limit_per_s)
+    app.add_middleware(BodyGuard, body_max_bytes=services.settings.body_max_bytes)
     app.router.routes.extend(webhook_routes(services.receiver, door_of(services, authorize)))
     return app
 
 
 def build() -> FastAPI:
     """The API without services: enough to describe it."""
-    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION)
+    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign] # FastAPI's own way to complete it
     problems.install(app)
+    docs.install(app)
     app.router.routes.extend(health.ROUTES)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")

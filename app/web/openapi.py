@@ -5,6 +5,7 @@ The same document is served at ``/openapi.json`` and committed as ``openapi.yaml
 
 from typing import Any
 
+import yaml
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -47,6 +48,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document["webhooks"] = {"stripe": _stripe_door("stripe_event", authorizations=False)}
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def text(app: FastAPI) -> str:
+    """The document as ``openapi.yaml`` holds it."""
+    return yaml.safe_dump(app.openapi(), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _only_problems(document: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import BadInput, CardrailError, Unavailable
+from app.errors import BadInput, CardrailError, RateLimited, Unavailable
 from app.log import get_logger
 
 LOG = get_logger(__name__)
@@ -58,8 +58,10 @@ def answer(status: int, code: str, detail: str, headers: dict[str, str] | None =
 def of_error(error: CardrailError) -> Response:
     """The problem of one of our own errors."""
     headers = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | RateLimited):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, RateLimited):
+        headers["RateLimit-Policy"] = f'"key";q={error.per_s};w=1'
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return answer(error.status, error.code, error.message, headers, **error.details)
@@ -85,7 +87,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return answer(422, "invalid", detail, errors=errors)
 
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
 async def _http(_request: Request, error: Exception) -> Response:
