@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, checks, events, keys, ops, service
+from app.cli import accounts, brakes, checks, events, keys, ops, service
 
 
 def build() -> typer.Typer:
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     app.command()(checks.openapi)
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(brakes.app, name="brakes")
     app.add_typer(events.events, name="events")
     app.add_typer(events.commands, name="commands")
     app.add_typer(events.replays, name="replays")

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from app import metrics
+from app.flow.brakes import Guard
 from app.flow.retry import ATTEMPTS_MAX, SNOOZE_S, backoff_s
 from app.machines.commands import idempotency_key
 from app.machines.events import CommandRejected, CommandSettled, Json
@@ -46,6 +47,10 @@ class Park(Exception):
         self.message = message
 
 
+class Stopped(Exception):
+    """A hold or a brake was set since the command was claimed: it waits on, as if it had not been."""
+
+
 class Deliverer:
     """Sends commands. Safe to run any number of times at once, anywhere."""
 
@@ -64,6 +69,7 @@ class Deliverer:
         self._pool = pool
         self._stripe = stripe
         self._programme = programme
+        self._guard = Guard(programme.brakes, platform_account=platform_account)
         self._platform = platform_account
         self._platform_financial_account = platform_financial_account
         self._version = version
@@ -89,6 +95,9 @@ class Deliverer:
                 request = await self._request(row)
                 await self._reserve(row)
                 outcome = await self._outcome(row, request)
+            except Stopped:
+                outcome = None
+                await self._stopped(token, row)
             except Park as verdict:
                 outcome = None
                 await self._parked(token, row, verdict.code, verdict.message)
@@ -146,16 +155,26 @@ class Deliverer:
         return self._platform_financial_account
 
     async def _reserve(self, row: Row) -> None:
-        """Note the call before it is made, and hold it against the caps when it moves money."""
+        """Note the call before it is made, unless it is stopped; hold it against the caps when it moves money."""
         params = msgspec.json.encode(row["params"])
+        moves = row["amount"] is not None and row["first_call_at"] is None
+        breach: tuple[str, str] | None = None
         async with self._pool.acquire() as conn, conn.transaction():
-            if row["amount"] is not None and row["first_call_at"] is None:
+            if moves:
                 await outbox.lock_money(conn)
-                own, everyone = await outbox.moved_today(conn, row["account_id"])
-                self._check_caps(int(row["amount"]), own, everyone)
-            await outbox.first_call(conn, row["account_id"], row["command_id"], params)
+            if await outbox.stopped_by(conn, row["account_id"], row["kind"]):
+                raise Stopped
+            if moves:
+                breach = self._breach(int(row["amount"]), *await outbox.moved_today(conn, row["account_id"]))
+            if breach is None:
+                await outbox.first_call(conn, row["account_id"], row["command_id"], params)
+            elif breach[0] == "per_programme_day":
+                await self._guard.capped(conn, row["kind"], breach[1])
+        if breach is not None:
+            raise Park("cap_exceeded", breach[1])
 
-    def _check_caps(self, amount: int, own: int, everyone: int) -> None:
+    def _breach(self, amount: int, own: int, everyone: int) -> tuple[str, str] | None:
+        """The cap that this amount would break, and in words."""
         caps = self._programme.caps
         for name, moved, cap in (
             ("per_command", amount, caps.per_command),
@@ -163,7 +182,8 @@ class Deliverer:
             ("per_programme_day", everyone + amount, caps.per_programme_day),
         ):
             if moved > cap:
-                raise Park("cap_exceeded", f"caps.{name} is {cap} cents and this would make it {moved}.")
+                return name, f"caps.{name} is {cap} cents and this would make it {moved}."
+        return None
 
     # -- the call -----------------------------------------------------------------------------------------------
 
@@ -254,6 +274,7 @@ class Deliverer:
             at=self._clock(),
         )
         async with self._pool.acquire() as conn, conn.transaction():
+            await outbox.lock_burst(conn, row["kind"])
             ours = await outbox.settle(
                 conn,
                 token=token,
@@ -265,6 +286,7 @@ class Deliverer:
             )
             if ours:
                 await self._tell(conn, row, "command.rejected", happening, [])
+                await self._guard.failed(conn, row["kind"])
         LOG.warning("deliver.rejected", code=outcome.code)
 
     async def _tell(
@@ -310,8 +332,9 @@ class Deliverer:
         LOG.info("deliver.later", status=status, code=code, wait_s=round(wait, 2))
 
     async def _parked(self, token: UUID, row: Row, code: str, message: str) -> None:
-        async with self._pool.acquire() as conn:
-            await outbox.settle(
+        async with self._pool.acquire() as conn, conn.transaction():
+            await outbox.lock_burst(conn, row["kind"])
+            ours = await outbox.settle(
                 conn,
                 token=token,
                 account_id=row["account_id"],
@@ -319,8 +342,22 @@ class Deliverer:
                 status="parked",
                 error=_error(code, message),
             )
+            if ours:
+                await self._guard.failed(conn, row["kind"])
         metrics.parked("command", code)
         LOG.warning("deliver.parked", code=code)
+
+    async def _stopped(self, token: UUID, row: Row) -> None:
+        async with self._pool.acquire() as conn:
+            await outbox.settle(
+                conn,
+                token=token,
+                account_id=row["account_id"],
+                command_id=row["command_id"],
+                status="pending" if row["first_call_at"] is None else "unknown",
+                error=None if row["error"] is None else msgspec.json.encode(row["error"]),
+                attempts_back=1,
+            )
 
 
 def _error(code: str, message: str) -> bytes:

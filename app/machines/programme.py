@@ -35,6 +35,18 @@ class Caps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_programme_day: int = 100_000_000
 
 
+class Brakes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a step is stopped by itself: ``errors`` of its commands refused or parked within ``window_s``, of at least
+    ``accounts`` different accounts, and no fewer than those that were done. ``errors = 0``: never. ``cap``: also when the
+    programme's cap of the day is reached. Only a person releases.
+    """
+
+    errors: int = 10
+    window_s: int = 300
+    accounts: int = 3
+    cap: bool = True
+
+
 class Velocity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much one card may ask for within a window."""
 
@@ -76,6 +88,7 @@ class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     funding: int = 86_400
     funded: int = 900
     cardholder_ready: int = 900
+    restricted: int = 7 * 86_400
 
 
 class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +105,7 @@ class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     funding: Funding = Funding()
     card: Card = Card()
     caps: Caps = Caps()
+    brakes: Brakes = Brakes()
     authorization: Authorization = Authorization()
     deadlines: Deadlines = Deadlines()
 
@@ -107,6 +121,10 @@ def faults(programme: Programme) -> list[str]:
         found.append("funding.attempts_max: must be between 1 and 10")
     if programme.funding.amount > programme.caps.per_command:
         found.append("caps.per_command: below funding.amount, so no funding could ever leave")
+    if min(programme.caps.per_command, programme.caps.per_account_day, programme.caps.per_programme_day) <= 0:
+        found.append("caps: each must be a positive number of cents")
+    if not 0 <= programme.brakes.errors <= 10_000 or not 1 <= programme.brakes.window_s <= 86_400:
+        found.append("brakes: errors must be between 0 and 10000, window_s between 1 and 86400")
     if not 0 < programme.authorization.per_authorization <= HARD_CAP:
         found.append(f"authorization.per_authorization: must be between 1 and {HARD_CAP}")
     if not 100 <= programme.authorization.deadline_ms <= 1_900:

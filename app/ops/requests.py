@@ -136,7 +136,7 @@ async def brake(conn: asyncpg.Connection, step: str, *, on: bool, by: str, reaso
     if step not in BRAKES:
         raise NotFound(f"There is no step {step}; one of {', '.join(BRAKES)}.")
     if not on:
-        await controls.release_brake(conn, step)
+        await controls.release_brake(conn, step=step, reason=reason, by=by)
         return {"step": step, "on": False}
     row = await controls.set_brake(conn, step=step, reason=reason, by=by)
     return {"step": step, "on": True, "reason": row["reason"], "by": row["by"], "at": row["at"]}

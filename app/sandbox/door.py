@@ -95,6 +95,8 @@ class Door:
         try:
             if fault == "slow":
                 await asyncio.sleep(SLOW_S)
+            if fault == "api_400":
+                raise invalid("Refused by the sandbox, on purpose.")
             if fault == "api_500":
                 raise ApiError(500, "api_error", "An error of the sandbox, on purpose.")
             answer = await self._handle(call, route, request)

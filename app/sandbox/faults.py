@@ -9,13 +9,15 @@ from app.sandbox.errors import invalid
 WEBHOOK = ("duplicate", "reorder", "delay", "drop")
 API = ("api_429", "api_500", "reply_lost")
 NAMES = WEBHOOK + API
-KINDS = ("api_429", "api_500", "reply_lost", "slow")
+KINDS = ("api_400", "api_429", "api_500", "reply_lost", "slow")
 SLOW_S = 0.3
 
 
 @dataclass
 class Targeted:
-    """A fault for the next ``times`` requests of a method whose path begins so. ``slow`` answers after 0.3 s."""
+    """A fault for the next ``times`` requests of a method whose path begins so. ``slow`` answers after 0.3 s,
+    ``api_400`` refuses for good.
+    """
 
     method: str
     path_prefix: str

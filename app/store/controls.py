@@ -35,13 +35,19 @@ async def set_hold(conn: asyncpg.Connection, account_id: str, hold: Mapping[str,
 
 
 async def brakes(conn: asyncpg.Connection) -> list[Row]:
-    return list(await conn.fetch("SELECT step, reason, by, at FROM brakes ORDER BY step"))
+    """The steps that stand still."""
+    return list(await conn.fetch("SELECT step, reason, by, at FROM brakes WHERE released_at IS NULL ORDER BY step"))
 
 
 async def set_brake(conn: asyncpg.Connection, *, step: str, reason: str, by: str) -> Row:
+    """Stop a step. On a step that stands still it replaces the reason."""
     row: Row = await conn.fetchrow(
-        "INSERT INTO brakes (step, reason, by) VALUES ($1, $2, $3) ON CONFLICT (step) DO UPDATE"
-        " SET reason = excluded.reason, by = excluded.by, at = now() RETURNING step, reason, by, at",
+        """
+        INSERT INTO brakes (step, reason, by) VALUES ($1, $2, $3)
+        ON CONFLICT (step) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = now(),
+               released_at = NULL, released_by = NULL, release_reason = NULL
+        RETURNING step, reason, by, at
+        """,
         step,
         reason,
         by,
@@ -49,8 +55,35 @@ async def set_brake(conn: asyncpg.Connection, *, step: str, reason: str, by: str
     return row
 
 
-async def release_brake(conn: asyncpg.Connection, step: str) -> bool:
-    return bool(await conn.fetchval("DELETE FROM brakes WHERE step = $1 RETURNING true", step))
+async def trip_brake(conn: asyncpg.Connection, *, step: str, reason: str, by: str) -> bool:
+    """Stop a step unless it stands still already, so a person's reason is never written over. True when set now."""
+    return bool(
+        await conn.fetchval(
+            """
+            INSERT INTO brakes AS b (step, reason, by) VALUES ($1, $2, $3)
+            ON CONFLICT (step) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = now(),
+                   released_at = NULL, released_by = NULL, release_reason = NULL
+             WHERE b.released_at IS NOT NULL
+            RETURNING true
+            """,
+            step,
+            reason,
+            by,
+        )
+    )
+
+
+async def release_brake(conn: asyncpg.Connection, *, step: str, reason: str, by: str) -> bool:
+    """Let a step go on; who released it and why stays. False when it did not stand still."""
+    return bool(
+        await conn.fetchval(
+            "UPDATE brakes SET released_at = now(), released_by = $2, release_reason = $3"
+            " WHERE step = $1 AND released_at IS NULL RETURNING true",
+            step,
+            by,
+            reason,
+        )
+    )
 
 
 async def retry_command(conn: asyncpg.Connection, account_id: str, command_id: str) -> bool:

@@ -5,7 +5,7 @@ itself, under the same key.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -65,7 +65,7 @@ async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: fl
                   JOIN accounts a ON a.account_id = o.account_id
                  WHERE o.status IN ('pending', 'in_flight', 'unknown') AND o.due_at <= now()
                    AND a.hold IS NULL
-                   AND NOT EXISTS (SELECT 1 FROM brakes b WHERE b.step IN ('all', o.kind))
+                   AND NOT EXISTS (SELECT 1 FROM brakes b WHERE b.step IN ('all', o.kind) AND b.released_at IS NULL)
                  ORDER BY o.due_at LIMIT $2
             )
             UPDATE outbox o
@@ -99,6 +99,21 @@ async def moved_today(conn: Connection, account_id: str) -> tuple[int, int]:
     return row["own"], row["everyone"]
 
 
+async def stopped_by(conn: Connection, account_id: str, kind: str) -> str | None:
+    """What stops this command now, though it was claimed a moment ago: ``hold``, a brake's step, or None."""
+    found: str | None = await conn.fetchval(
+        """
+        SELECT 'hold' FROM accounts WHERE account_id = $1 AND hold IS NOT NULL
+        UNION ALL
+        SELECT step FROM brakes WHERE step IN ('all', $2) AND released_at IS NULL
+        LIMIT 1
+        """,
+        account_id,
+        kind,
+    )
+    return found
+
+
 async def first_call(conn: Connection, account_id: str, command_id: str, params: bytes) -> None:
     """Note that the call is about to be made, with the parameters it is made with, for ever."""
     await conn.execute(
@@ -108,6 +123,50 @@ async def first_call(conn: Connection, account_id: str, command_id: str, params:
         command_id,
         params.decode(),
     )
+
+
+class Burst(NamedTuple):
+    """How commands of one kind ended lately: how many failed, of how many accounts, and how many were done."""
+
+    failed: int
+    accounts: int
+    settled: int
+
+
+async def burst(
+    conn: Connection, kind: str, *, platform: str, window_s: float, uncounted: Sequence[str], counted_max: int
+) -> Burst:
+    """Look at the last ``window_s``, but never past the last release of the kind's brake. At most ``counted_max`` rows.
+
+    The platform's commands open an account each, so there every command counts as an account.
+    """
+    row = await conn.fetchrow(
+        """
+        WITH since AS (
+            SELECT greatest(now() - make_interval(secs => $3), max(released_at)) AS at
+              FROM brakes WHERE step IN ('all', $1)),
+        ended AS (
+            SELECT status, CASE WHEN account_id = $2 THEN command_id ELSE account_id END AS account
+              FROM outbox
+             WHERE kind = $1 AND status IN ('settled', 'rejected', 'parked')
+               AND updated_at > (SELECT at FROM since)
+               AND (status = 'settled' OR coalesce(error->>'code', '') <> ALL($4::text[]))
+             ORDER BY updated_at DESC LIMIT $5)
+        SELECT count(*) FILTER (WHERE status <> 'settled'), count(DISTINCT account) FILTER (WHERE status <> 'settled'),
+               count(*) FILTER (WHERE status = 'settled') FROM ended
+        """,
+        kind,
+        platform,
+        window_s,
+        list(uncounted),
+        counted_max,
+    )
+    return Burst(*row)
+
+
+async def lock_burst(conn: Connection, kind: str) -> None:
+    """One failure of a kind at a time counts the others, until the transaction ends: none is overlooked by all."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtext('cardrail burst ' || $1))", kind)
 
 
 async def lock_money(conn: Connection) -> None:

@@ -150,6 +150,12 @@ outbox = Table(
     Index("outbox_parked", "account_id", "command_id", postgresql_where=text("status = 'parked'")),
     Index("outbox_by_creation", "created_at", "account_id", "command_id"),
     Index("outbox_moved", "account_id", "first_call_at", postgresql_where=text("amount IS NOT NULL")),
+    Index(
+        "outbox_ended",
+        "kind",
+        "updated_at",
+        postgresql_where=text("status IN ('settled', 'rejected', 'parked')"),
+    ),
 )
 
 decisions = Table(
@@ -225,8 +231,11 @@ brakes = Table(
     metadata,
     Column("step", Text, primary_key=True, comment="all, or a kind of command"),
     Column("reason", Text, nullable=False),
-    Column("by", Text, nullable=False),
+    Column("by", Text, nullable=False, comment="cardrail where it was set by itself"),
     _time("at", now=True),
+    _time("released_at", nullable=True),
+    Column("released_by", Text),
+    Column("release_reason", Text),
 )
 
 replays = Table(
@@ -252,4 +261,12 @@ heartbeats = Table(
     metadata,
     Column("worker", Text, primary_key=True),
     _time("at", now=True),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, comment="up to when nothing is missing"),
+    _time("updated_at", now=True),
 )
