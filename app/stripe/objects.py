@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.machines.events import Observed
+from app.stripe import movements
+from app.stripe.fields import at, id_of, listed
 
 KINDS = {
     "v2.core.account": "account",
@@ -38,19 +40,7 @@ _DEEPEST = 32
 """No object of Stripe's nests this deep; what does is cut off."""
 
 _PLAIN: dict[str, tuple[str, ...]] = {
-    "financial_account": ("type", "country", "display_name"),
-    "financial_address": ("type", "financial_account", "settlement_currency"),
-    "outbound_payment": ("amount", "description", "metadata", "cancelable", "expected_arrival_date", "trace_id"),
-    "outbound_transfer": ("amount", "description", "metadata", "cancelable", "expected_arrival_date", "trace_id"),
-    "outbound_setup_intent": ("usage_intent",),
-    "payout_method": ("type", "crypto_wallet", "usage_status", "archived", "restricted", "available_payout_speeds"),
-    "received_credit": ("type", "amount", "amount_received", "financial_account"),
-    "received_debit": ("type", "amount", "financial_account", "settles_at"),
-    "inbound_transfer": ("amount", "description"),
-    "transaction": ("amount", "category", "flow", "financial_account", "status_transitions", "balance_impact"),
-    "transaction_entry": ("transaction", "balance_impact", "effective_at"),
-    "adjustment": ("amount", "financial_account", "adjusted_flow"),
-    "currency_conversion": ("financial_account", "exchange_rate"),
+    **movements.PLAIN,
     "cardholder": ("type", "metadata"),
     "card": (
         "type",
@@ -112,9 +102,9 @@ def _status(kind: str, obj: dict[str, Any]) -> str:
         case "account":
             return "closed" if obj.get("closed") else "open"
         case "payout_method":
-            return _word(_at(obj, "usage_status", "transfers"), "requires_action")
+            return _word(at(obj, "usage_status", "transfers"), "requires_action")
         case "inbound_transfer":
-            history = [h for h in _list(obj.get("transfer_history")) if isinstance(h, dict)]
+            history = [h for h in listed(obj.get("transfer_history")) if isinstance(h, dict)]
             return _word(history[-1].get("type")) if history else "bank_debit_queued"
         case "issuing_transaction":
             return _word(obj.get("type"), "capture")
@@ -141,7 +131,7 @@ def _account(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _country(obj: dict[str, Any]) -> str | None:
-    country = _at(obj, "identity", "country")
+    country = at(obj, "identity", "country")
     return country.upper() if isinstance(country, str) else None
 
 
@@ -149,7 +139,7 @@ def _capabilities(configuration: str, node: object, path: tuple[str, ...], found
     if not isinstance(node, dict) or len(path) > _DEEPEST:
         return
     if isinstance(node.get("status"), str):
-        codes = [d.get("code") for d in _list(node.get("status_details")) if isinstance(d, dict)]
+        codes = [d.get("code") for d in listed(node.get("status_details")) if isinstance(d, dict)]
         for name in _paths(configuration, path):
             found[name] = {"status": node["status"], "codes": [c for c in codes if isinstance(c, str)]}
         return
@@ -172,102 +162,33 @@ def _requirements(part: object) -> list[dict[str, Any]] | None:
     if not isinstance(part, dict):
         return None
     found = []
-    for entry in _list(part.get("entries")):
+    for entry in listed(part.get("entries")):
         if isinstance(entry, dict):
-            restricts = _list(_at(entry, "impact", "restricts_capabilities"))
+            restricts = listed(at(entry, "impact", "restricts_capabilities"))
             found.append(
                 {
                     "what": entry.get("description"),
                     "who": entry.get("awaiting_action_from"),
-                    "deadline": _at(entry, "minimum_deadline", "status"),
-                    "time": _at(entry, "minimum_deadline", "time"),
+                    "deadline": at(entry, "minimum_deadline", "status"),
+                    "time": at(entry, "minimum_deadline", "time"),
                     "capabilities": [r.get("capability") for r in restricts if isinstance(r, dict)],
                 }
             )
     return found
 
 
-def _financial_account(obj: dict[str, Any]) -> dict[str, Any]:
-    balance = obj.get("balance")
-    parts = ("available", "inbound_pending", "outbound_pending")
-    return {
-        "holds_currencies": _at(obj, "storage", "holds_currencies"),
-        "balance": {p: _amounts(balance.get(p)) for p in parts} if isinstance(balance, dict) else None,
-        "closed_reason": _at(obj, "status_details", "closed", "reason"),
-    }
-
-
-def _amounts(part: object) -> dict[str, int]:
-    if not isinstance(part, dict):
-        return {}
-    values = {str(c): a.get("value") for c, a in part.items() if isinstance(a, dict)}
-    return {c: v for c, v in values.items() if isinstance(v, int) and not isinstance(v, bool)}
-
-
-def _outbound(obj: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "recipient": _at(obj, "to", "recipient"),
-        "financial_account": _at(obj, "from", "financial_account"),
-        "payout_method": _at(obj, "to", "payout_method"),
-        "debited": _at(obj, "from", "debited"),
-        "credited": _at(obj, "to", "credited"),
-        "reason": _reason(obj),
-        "posted_at": _at(obj, "status_transitions", "posted_at"),
-    }
-
-
-def _reason(obj: dict[str, Any]) -> str | None:
-    details = obj.get("status_details")
-    if not isinstance(details, dict):
-        return None
-    reasons = (d.get("reason") for d in details.values() if isinstance(d, dict))
-    return next((r for r in reasons if isinstance(r, str) and r), None)
-
-
-def _received_credit(obj: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "outbound_payment": _at(obj, "balance_transfer", "outbound_payment"),
-        "refund": _at(obj, "card_spend", "refund", "issuing_transaction_v1"),
-        "dispute": _at(obj, "card_spend", "dispute", "issuing_dispute_v1"),
-        "card": _at(obj, "card_spend", "card_v1_id"),
-        "transaction_hash": _at(obj, "crypto_wallet_transfer", "transaction_hash"),
-        "reason": _reason(obj),
-    }
-
-
-def _received_debit(obj: dict[str, Any]) -> dict[str, Any]:
-    spends = _list(_at(obj, "card_spend", "card_transactions"))
-    return {
-        "card": _at(obj, "card_spend", "card_v1_id"),
-        "authorization": _at(obj, "card_spend", "authorization", "issuing_authorization_v1"),
-        "transactions": [t.get("issuing_transaction_v1") for t in spends if isinstance(t, dict)],
-        "reason": _reason(obj),
-    }
-
-
-def _setup_intent(obj: dict[str, Any]) -> dict[str, Any]:
-    method = obj.get("payout_method")
-    return {"payout_method": method.get("id") if isinstance(method, dict) else method}
-
-
-def _payout_method(obj: dict[str, Any]) -> dict[str, Any]:
-    bank = obj.get("bank_account")
-    keys = ("bank_account_type", "bank_name", "country", "last4", "enabled_delivery_schemes", "supported_currencies")
-    return {"bank_account": {k: bank[k] for k in keys if k in bank} if isinstance(bank, dict) else None}
-
-
 def _cardholder(obj: dict[str, Any]) -> dict[str, Any]:
     requirements = obj.get("requirements")
     due = requirements.get("past_due") if isinstance(requirements, dict) else None
-    return {"disabled_reason": _at(obj, "requirements", "disabled_reason") or "", "past_due": due}
+    return {"disabled_reason": at(obj, "requirements", "disabled_reason") or "", "past_due": due}
 
 
 def _card(obj: dict[str, Any]) -> dict[str, Any]:
     shipping = obj.get("shipping")
     keys = ("status", "service", "type", "carrier", "tracking_number", "tracking_url", "eta")
-    wallets = {w: _at(obj, "wallets", w, "eligible") for w in ("apple_pay", "google_pay")}
+    wallets = {w: at(obj, "wallets", w, "eligible") for w in ("apple_pay", "google_pay")}
     return {
-        "cardholder": _id(obj.get("cardholder")),
+        "cardholder": id_of(obj.get("cardholder")),
         "shipping": {k: shipping[k] for k in keys if k in shipping} if isinstance(shipping, dict) else None,
         "wallets": {k: v for k, v in wallets.items() if v is not None} or None,
     }
@@ -281,41 +202,35 @@ def _merchant(obj: dict[str, Any]) -> dict[str, Any] | None:
 
 def _authorization(obj: dict[str, Any]) -> dict[str, Any]:
     keys = ("approved", "reason", "amount", "created")
-    history = [h for h in _list(obj.get("request_history")) if isinstance(h, dict)]
+    history = [h for h in listed(obj.get("request_history")) if isinstance(h, dict)]
     return {
-        "card": _id(obj.get("card")),
-        "cardholder": _id(obj.get("cardholder")),
-        "token": _id(obj.get("token")),
+        "card": id_of(obj.get("card")),
+        "cardholder": id_of(obj.get("cardholder")),
+        "token": id_of(obj.get("token")),
         "merchant": _merchant(obj),
         "request_history": [{k: h.get(k) for k in keys} for h in history],
-        "transactions": [i for t in _list(obj.get("transactions")) if (i := _id(t)) is not None],
+        "transactions": [i for t in listed(obj.get("transactions")) if (i := id_of(t)) is not None],
     }
 
 
 def _issuing_transaction(obj: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {k: _id(obj.get(k)) for k in ("authorization", "card", "cardholder", "dispute", "token")}
+    found: dict[str, Any] = {k: id_of(obj.get(k)) for k in ("authorization", "card", "cardholder", "dispute", "token")}
     return {**found, "merchant": _merchant(obj)}
 
 
 def _dispute(obj: dict[str, Any]) -> dict[str, Any]:
-    return {"transaction": _id(obj.get("transaction")), "reason": _at(obj, "evidence", "reason")}
+    return {"transaction": id_of(obj.get("transaction")), "reason": at(obj, "evidence", "reason")}
 
 
 _MORE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    **movements.MORE,
     "account": _account,
-    "financial_account": _financial_account,
-    "outbound_payment": _outbound,
-    "outbound_transfer": _outbound,
-    "outbound_setup_intent": _setup_intent,
-    "payout_method": _payout_method,
-    "received_credit": _received_credit,
-    "received_debit": _received_debit,
     "cardholder": _cardholder,
     "card": _card,
     "authorization": _authorization,
     "issuing_transaction": _issuing_transaction,
     "dispute": _dispute,
-    "token": lambda obj: {"card": _id(obj.get("card"))},
+    "token": lambda obj: {"card": id_of(obj.get("card"))},
 }
 
 
@@ -347,21 +262,3 @@ def _clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_clean(v, depth + 1) for v in value]
     return value
-
-
-def _id(value: object) -> str | None:
-    if isinstance(value, dict):
-        value = value.get("id")
-    return value if isinstance(value, str) else None
-
-
-def _at(value: object, *path: str) -> Any:
-    for key in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
