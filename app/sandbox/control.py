@@ -68,6 +68,11 @@ def faults(world: World, _ids: list[str], body: Json) -> Json:
     return world.faults.shown()
 
 
+def expire_keys(world: World, _ids: list[str], _body: Json) -> Json:
+    """Let every idempotency key used so far be forgotten."""
+    return {"expired": world.keys.expire()}
+
+
 def destination(world: World, _ids: list[str], body: Json) -> Json:
     """A destination for all events of a style."""
     version = str(body.get("api_version") or world.settings.api_version)
@@ -176,6 +181,7 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("GET", "/_sandbox/events", events),
     ("GET", "/_sandbox/faults", faults),
     ("PUT", "/_sandbox/faults", faults),
+    ("DELETE", "/_sandbox/idempotency_keys", expire_keys),
     ("POST", "/_sandbox/destinations", destination),
     ("PUT", "/_sandbox/authorization_endpoint", authorization_endpoint),
     ("GET", "/_sandbox/authorizations", decisions),

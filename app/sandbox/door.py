@@ -13,7 +13,7 @@ from app.sandbox import forms, listing
 from app.sandbox.calls import Answer, Call, Json, Route
 from app.sandbox.errors import ApiError, invalid
 from app.sandbox.faults import SLOW_S
-from app.sandbox.idempotency import Entry, Keys
+from app.sandbox.idempotency import Entry
 from app.sandbox.params import validate
 from app.sandbox.paths import Paths
 from app.sandbox.render import render
@@ -46,7 +46,7 @@ class Door:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._keys = Keys()
+        self._keys = world.keys
         self._requests = itertools.count(1)
         self._paths: Paths[Route] = Paths()
         for route in ROUTES:

@@ -54,6 +54,12 @@ class Keys:
         """Make the key as if never used."""
         self._entries.pop((call.account, call.api, call.idempotency_key or ""), None)
 
+    def expire(self) -> int:
+        """Forget every key, as Stripe does 24 hours (v1) or 30 days (v2) after its first use; how many there were."""
+        known = len(self._entries)
+        self._entries.clear()
+        return known
+
 
 def _misused(call: Call) -> ApiError:
     message = "Keys for idempotent requests can only be used with the same parameters they were first used with."

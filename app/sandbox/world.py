@@ -14,6 +14,7 @@ from app.sandbox.clock import Ids, rfc3339, unix
 from app.sandbox.errors import not_found
 from app.sandbox.eventlog import EventLog
 from app.sandbox.faults import Faults
+from app.sandbox.idempotency import Keys
 from app.sandbox.ledger import Ledger
 from app.sandbox.settings import SandboxSettings
 from app.sandbox.webhooks import Dispatcher
@@ -52,6 +53,7 @@ class World:
         self.ids = Ids(settings.seed)
         self.ledger = Ledger()
         self.faults = Faults(settings.seed, settings.faults)
+        self.keys = Keys()
         self.records: dict[str, Record] = {}
         self.lists: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
         self.created: Counter[str] = Counter()
