@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, brakes, checks, events, keys, ops, service
+from app.cli import accounts, brakes, checks, events, keys, ops, parked, service
 
 
 def build() -> typer.Typer:
@@ -23,8 +23,7 @@ def build() -> typer.Typer:
     )
     app.command()(checks.migrate)
     app.command()(checks.config)
-    for operation in (ops.doctor, ops.parked):
-        app.command()(operation)
+    app.command()(ops.doctor)
     app.command()(ops.backfill)
     app.command()(ops.reconcile)
     app.command()(checks.machines)
@@ -32,6 +31,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")
     app.add_typer(brakes.app, name="brakes")
+    app.add_typer(parked.app, name="parked")
     app.add_typer(events.events, name="events")
     app.add_typer(events.commands, name="commands")
     app.add_typer(events.replays, name="replays")

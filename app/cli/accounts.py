@@ -12,14 +12,16 @@ from app.cli.desk import (
     WhyOption,
     Yes,
     at_desk,
+    err,
     out,
     show_json,
     show_rows,
     show_thing,
     would,
 )
+from app.cli.lines import drawn
 from app.errors import NotFound
-from app.ops import requests
+from app.ops import chains, requests
 from app.store import views
 from app.web import shown
 
@@ -82,32 +84,41 @@ def explain(account_id: Account, as_json: AsJson = False) -> None:
     """Where the account stands, what it waits for, what comes next, and what would help."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        row = await _row(desk, account_id)
-        answer = shown.explained(row, desk.programme, desk.now_ms())
-        summary = shown.account_summary(row, desk.programme, desk.now_ms())
-        return {**{k: summary[k] for k in ("id", "state", "since", "held", "last_error")}, **answer}
+        return shown.explanation(await _row(desk, account_id), desk.programme, desk.now_ms())
 
     answer = at_desk(work, as_json=as_json)
     if as_json:
         show_json(answer)
         return
     out.print(answer["plain"], markup=False, highlight=False)
+    waiting = answer["waiting_for"]
+    if waiting and waiting["deadline"]:
+        passed = "passed" if waiting["overdue"] else "not passed"
+        out.print(f"Deadline: {waiting['deadline']} ({passed})", markup=False, highlight=False)
     if answer["next_command"]:
         out.print(f"Next by itself: {answer['next_command']}", markup=False)
     for command in answer["commands"]:
-        out.print(f"  {command}", style="cyan", markup=False, highlight=False)
+        out.print(f"  {command}", style="cyan", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def journal(account_id: Account, limit: Limit = 1000, as_json: AsJson = False) -> None:
-    """The account's life, oldest first."""
+    """The account's life, oldest first: each line with the event behind it, its commands, and what those caused."""
 
     async def work(desk: Desk) -> list[dict[str, Any]]:
         await _row(desk, account_id)
-        return [shown.journal_line(row) for row in await views.journal(desk.conn, account_id, limit=limit)]
+        rows = await views.journal(desk.conn, account_id, limit=limit)
+        behind = await chains.behind(desk.conn, account_id, rows)
+        return [shown.chained_line(*pair) for pair in zip(rows, behind, strict=True)]
 
-    columns = ["seq", "at", "machine", "object_id", "from", "to", "event_id", "commands", "note"]
-    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+    lines = at_desk(work, as_json=as_json)
+    if as_json:
+        show_json({"data": lines})
+        return
+    for line in lines:
+        out.print(drawn(line), markup=False, highlight=False, soft_wrap=True)
+    if not lines:
+        err.print("Nothing found.", style="dim")
 
 
 @app.command()

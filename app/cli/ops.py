@@ -1,4 +1,4 @@
-"""What an operator does with the log and with Stripe: replay, rebuild, backfill, reconcile, parked, doctor.
+"""What an operator does with the log and with Stripe: replay, rebuild, backfill, reconcile, doctor.
 
 Dry by default: without ``--yes`` (or ``--repair``) a command only says what it would do. These run beside the service
 on the same database, and need Stripe only where they read it.
@@ -18,7 +18,6 @@ from app.errors import BadInput
 from app.ops import backfill as backfills
 from app.ops import doctor as doctors
 from app.ops import jobs, rebuild, replay
-from app.ops import parked as parkings
 from app.ops import reconcile as reconciles
 from app.ops.parts import Actor
 from app.store import replays
@@ -31,11 +30,11 @@ FOLLOW_EVERY_S = 0.2
 WHY = "asked for on the command line"
 
 
-def _who(reason: str) -> Actor:
+def who(reason: str) -> Actor:
     return Actor(who=f"cli:{getpass.getuser()}", reason=reason)
 
 
-def _run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
+def run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
     async def go() -> Any:
         async with open_services(settings()) as services:
             return await work(services)
@@ -69,13 +68,13 @@ def replay_event(
         if mode not in replay.MODES:
             raise BadInput(f"The mode is one of {', '.join(replay.MODES)}.", code="bad_mode")
         if yes:
-            return (await replay.replay(services, event_id, mode, _who(reason))).report()
+            return (await replay.replay(services, event_id, mode, who(reason))).report()
         async with services.pool.acquire() as conn:
             row = await replay.found_event(conn, event_id)
             planned = await replay.plan(conn, services, row, mode)
             return {"dry_run": True, "would": planned.does, **planned.report()}
 
-    show_thing(_run(work, as_json=as_json), as_json=as_json)
+    show_thing(run(work, as_json=as_json), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
 
@@ -102,10 +101,10 @@ def start_replay(
 
     async def work(services: Services) -> dict[str, Any]:
         async with services.pool.acquire() as conn, conn.transaction():
-            made = await jobs.start(conn, asked, mode=mode, rate=rate, dry_run=not yes, actor=_who(reason))
+            made = await jobs.start(conn, asked, mode=mode, rate=rate, dry_run=not yes, actor=who(reason))
         return made if not (yes and follow) else await _follow(services, made["id"], as_json=as_json)
 
-    made = _run(work, as_json=as_json)
+    made = run(work, as_json=as_json)
     show_thing(made, as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
@@ -135,7 +134,7 @@ def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_
         async with services.pool.acquire() as conn, conn.transaction():
             return await jobs.stop(conn, replay_id)
 
-    show_thing(_run(work, as_json=as_json), as_json=as_json)
+    show_thing(run(work, as_json=as_json), as_json=as_json)
 
 
 def rebuild_accounts(
@@ -155,11 +154,11 @@ def rebuild_accounts(
                 found = await rebuild.check_all(services, progress)
             return {**found, "ok": not found["differing"]}
         if repair:
-            return {**await rebuild.repair(services, account, _who(reason)), "ok": True}
+            return {**await rebuild.repair(services, account, who(reason)), "ok": True}
         one = await rebuild.check(services, account)
         return {**one.report(), "ok": one.equal}
 
-    found = _run(work, as_json=as_json)
+    found = run(work, as_json=as_json)
     show_thing(found, as_json=as_json)
     raise typer.Exit(0 if found["ok"] else 1)
 
@@ -177,11 +176,11 @@ def backfill(
         bar, progress = _bar("backfill", as_json=as_json)
         with bar:
             found = await backfills.backfill(
-                services, _moment(since), _who(reason), yes=yes, undelivered=undelivered, progress=progress
+                services, _moment(since), who(reason), yes=yes, undelivered=undelivered, progress=progress
             )
         return found.report()
 
-    found = _run(work, as_json=as_json)
+    found = run(work, as_json=as_json)
     show_thing(found, as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
@@ -199,9 +198,9 @@ def reconcile(
     async def work(services: Services) -> dict[str, Any]:
         bar, progress = _bar("reconcile", as_json=as_json)
         with bar:
-            return await reconciles.reconcile(services, _who(reason), yes=yes, account=account, progress=progress)
+            return await reconciles.reconcile(services, who(reason), yes=yes, account=account, progress=progress)
 
-    found = _run(work, as_json=as_json)
+    found = run(work, as_json=as_json)
     if as_json:
         show_json(found)
     else:
@@ -212,20 +211,9 @@ def reconcile(
     raise typer.Exit(1 if found["failed"] else 0)
 
 
-def parked(as_json: AsJson = False) -> None:
-    """What needs a person, by fingerprint."""
-
-    async def work(services: Services) -> list[dict[str, Any]]:
-        async with services.pool.acquire() as conn:
-            return await parkings.groups(conn)
-
-    columns = ["what", "kind", "code", "count", "oldest", "example", "message"]
-    show_rows(_run(work, as_json=as_json), columns, as_json=as_json)
-
-
 def doctor(as_json: AsJson = False) -> None:
     """Look for what is wrong; exit 1 when something is."""
-    found = _run(doctors.examine, as_json=as_json)
+    found = run(doctors.examine, as_json=as_json)
     rows = [{"check": c.check, "state": c.state, "says": c.says} for c in found]
     if as_json:
         show_json({"ok": not doctors.wrong(found), "checks": rows})

@@ -1,6 +1,8 @@
 """explain: for every account its stage, what it waits for and whom, what comes next, and what would help.
 
-A state without an answer is a bug; a test walks all of them. Pure: rows and the clock come in as arguments.
+A state without an answer is a bug; a test walks all of them. Pure: a row of ``views.account`` and the clock come in as
+arguments. What stops an account is looked for from the strongest to the weakest: a hold, something parked, a brake, an
+answer of Stripe that is outstanding, and then what its stage waits for.
 """
 
 from collections.abc import Mapping
@@ -12,137 +14,317 @@ import msgspec
 from app.machines import lifecycle
 from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
+from app.ops import plain
 
 Row = Mapping[str, Any]
+Told = dict[str, Any]
+
+COMMANDS_MAX = 3
+OFF = ("closed", "rejected")
+INTENTS = {
+    "financial_account": "create_financial_account",
+    "funding": "create_outbound_payment",
+    "cardholder": "create_cardholder",
+    "card": "create_card",
+}
 
 
-def explain_facts(row: Row, last_error: Mapping[str, Any] | None, now_ms: int, programme: Programme) -> dict[str, Any]:
-    """Explain one ``accounts`` row.
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """The last thing that went wrong and is not over. ``what``: command or event; ``kind``: of command, or event type."""
 
-    ``last_error`` is the newest open command with an error: ``{kind, status, error: {code, message}, due_at, ...}``.
-    Returns ``{waiting_for: {what, who, since, deadline, overdue} | None, next_command, plain, commands}``.
+    what: str
+    id: str
+    kind: str
+    status: str
+    code: str
+    message: str
+    due_at: datetime | None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """The next call to Stripe that is due or under way by itself."""
+
+    id: str
+    kind: str
+    status: str
+    due_at: datetime
+    attempts: int
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """What for, whom, and the commands that would help, most helpful first."""
+
+    what: str
+    who: str
+    commands: tuple[str, ...] = ()
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an explanation looks at."""
+
+    account: str
+    state: str
+    since: datetime
+    facts: Facts
+    hold: Mapping[str, Any] | None
+    brakes: tuple[Mapping[str, Any], ...]
+    error: Error | None
+    call: Call | None
+    programme: Programme
+
+    @property
+    def upcoming(self) -> str | None:
+        """The kind of the next command that goes out by itself."""
+        following = lifecycle.next_command(self.account, self.facts, self.programme)
+        if self.call is not None:
+            return self.call.kind
+        return following.kind if following else _open_intent(self.facts)
+
+
+def situation(row: Row, programme: Programme) -> Situation:
+    """From a row of ``views.account`` whose JSON is parsed."""
+    error, call = None, None
+    if row["error"]:
+        known: Mapping[str, Any] = row["error"]
+        error = Error(
+            what=row["error_what"],
+            id=row["error_id"],
+            kind=row["error_kind"],
+            status=row["error_status"],
+            code=str(known.get("code") or "unknown"),
+            message=str(known.get("message") or ""),
+            due_at=row["error_due_at"],
+        )
+    if row["call_id"]:
+        call = Call(
+            id=row["call_id"],
+            kind=row["call_kind"],
+            status=row["call_status"],
+            due_at=row["call_due_at"],
+            attempts=row["call_attempts"],
+        )
+    return Situation(
+        account=row["account_id"],
+        state=row["state"],
+        since=row["since"],
+        facts=msgspec.convert(row["facts"] or {}, Facts),
+        hold=row["hold"],
+        brakes=tuple(row["brakes"] or ()),
+        error=error,
+        call=call,
+        programme=programme,
+    )
+
+
+def explain(seen: Situation, now_ms: int) -> Told:
+    """``{stage, since, waiting_for, next_command, next_call, last_error, plain, commands}``.
+
+    ``waiting_for`` is None only where nothing is waited for: live and closed.
     """
-    facts = msgspec.convert(row["facts"] or {}, Facts)
-    state = str(row["state"])
-    since_ms = round(row["since"].timestamp() * 1000)
-    what, who = _waits(facts, state, row, last_error)
-    limit_s = getattr(programme.deadlines, state, None)
-    deadline_ms = None if limit_s is None else since_ms + limit_s * 1000
-    overdue = deadline_ms is not None and now_ms > deadline_ms
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    waits = _waits(seen)
+    limit_s = getattr(seen.programme.deadlines, seen.state, None)
+    deadline = None if limit_s is None else datetime.fromtimestamp(seen.since.timestamp() + limit_s, UTC)
+    overdue = deadline is not None and now > deadline
     waiting = None
-    if what is not None:
+    if waits is not None:
         waiting = {
-            "what": what,
-            "who": who,
-            "since": _time(since_ms),
-            "deadline": None if deadline_ms is None else _time(deadline_ms),
+            "what": waits.what,
+            "who": waits.who,
+            "since": _time(seen.since),
+            "deadline": None if deadline is None else _time(deadline),
             "overdue": overdue,
         }
-    upcoming = lifecycle.next_command(str(row["account_id"]), facts, programme)
-    following = upcoming.kind if upcoming else _open_intent(facts)
-    account = str(row["account_id"])
+    following = _next_call(seen)
+    said = plain.error(seen.error.code, seen.error.message) if seen.error else None
     return {
+        "stage": seen.state,
+        "since": _time(seen.since),
         "waiting_for": waiting,
-        "next_command": following,
-        "plain": _plain(state, what, who, overdue=overdue, error=last_error),
-        "commands": _suggestions(account, state, facts, last_error),
+        "next_command": seen.upcoming,
+        "next_call": following,
+        "error_in_words": said,
+        "plain": _plain(seen, waits, following, overdue=overdue),
+        "commands": _commands(seen, waits),
     }
 
 
-def _waits(facts: Facts, state: str, row: Row, error: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    hold = row["hold"]
-    if hold:
-        return f"release of the hold: {hold.get('reason')}", "operator"
-    if error is not None and error.get("status") == "parked":
-        code = (error.get("error") or {}).get("code")
-        return f"a person to settle the parked command {error.get('kind')} ({code})", "operator"
-    if error is not None and (error.get("error") or {}).get("code") == "insufficient_funds":
-        return "money on the platform's financial account", "balance"
-    if not facts.enrolled and state not in ("closed", "rejected"):
-        return "nothing: it is followed, not enrolled, so nothing happens by itself", "operator"
-    return _stage_waits(facts, state)
+def _waits(seen: Situation) -> Waits | None:
+    return _stopped(seen) or _outstanding(seen) or _stage_waits(seen)
 
 
-def _stage_waits(facts: Facts, state: str) -> tuple[str | None, str | None]:
-    match state:
-        case "enrolled":
-            return "the account's first appearance at Stripe", "stripe"
-        case "onboarding" | "restricted":
-            due = lifecycle.holder_must_act(facts)
-            if due:
-                return "the holder to provide: " + ", ".join(str(r.get("what")) for r in due[:5]), "holder"
-            if state == "restricted":
-                return "Stripe to give the capabilities back: " + ", ".join(_inactive(facts)), "stripe"
-            return "the holder to finish onboarding", "holder"
-        case "verifying":
-            return "Stripe's verification of: " + ", ".join(_inactive(facts)), "stripe"
-        case "activated":
-            return _after(facts, "financial_account/1", "the financial account to open")
-        case "provisioned":
-            if any(f.status == "returned" for f in facts.fundings.values()):
-                return "a decision: the funding came back after it was posted", "operator"
-            if any(how.startswith("rejected") for k, how in facts.intents.items() if k.startswith("funding/")):
-                return "a decision: the programme allows no further funding attempt", "operator"
-            return "the outbound payment of the first funding", "stripe"
-        case "funding":
-            return "the funding to be posted and the balance to be read back", "stripe"
-        case "funded":
-            if facts.cardholder is not None and not facts.cardholder.ok:
-                return "the cardholder's requirements to be met", "holder"
-            return _after(facts, "cardholder/1", "the cardholder to be created")
-        case "cardholder_ready":
-            if facts.cards:
-                return "the card to become active", "operator"
-            return _after(facts, "card/1", "the card to be created")
-        case _:
-            return None, None
-
-
-def _after(facts: Facts, intent: str, what: str) -> tuple[str, str]:
-    if facts.intents.get(intent, "").startswith("rejected"):
-        return f"a decision: Stripe refused what should bring {what}", "operator"
-    return what, "stripe"
-
-
-def _inactive(facts: Facts) -> list[str]:
-    return [f"{path} ({c.status})" for path, c in sorted(facts.capabilities.items()) if c.status != "active"][:6]
-
-
-def _open_intent(facts: Facts) -> str | None:
-    kinds = {"financial_account": "create_financial_account", "funding": "create_outbound_payment"}
-    kinds |= {"cardholder": "create_cardholder", "card": "create_card"}
-    for intent, how in facts.intents.items():
-        if how == "issued":
-            return kinds.get(intent.split("/", maxsplit=1)[0])
+def _stopped(seen: Situation) -> Waits | None:
+    """What a person must settle before anything goes on."""
+    if seen.hold:
+        release = f"cardrail accounts release {seen.account} --reason WHY --yes"
+        return Waits(
+            f"the release of the hold by {seen.hold.get('by')}: {seen.hold.get('reason')}", "operator", (release,)
+        )
+    error = seen.error
+    if error is not None and error.status == "parked":
+        return _parked(error)
+    brake = next((b for b in seen.brakes if b["step"] in ("all", seen.upcoming)), None)
+    if brake is not None and seen.upcoming is not None:
+        what = f"the release of the brake on {brake['step']}, set by {brake['by']}: {brake['reason']}"
+        release = f"cardrail brakes release {brake['step']} --reason WHY --yes"
+        return Waits(what, "operator", (release, "cardrail parked list"))
     return None
 
 
-def _plain(state: str, what: str | None, who: str | None, *, overdue: bool, error: Mapping[str, Any] | None) -> str:
-    if what is None:
-        said = f"The account is {state}. It waits for nothing."
+def _parked(error: Error) -> Waits:
+    if error.what == "event":
+        look, again = f"cardrail events show {error.id}", f"cardrail events replay {error.id} --yes"
+        over = f"cardrail events ignore {error.id} --reason WHY --yes"
     else:
-        late = " The deadline has passed." if overdue else ""
-        said = f"The account is {state}. It waits for {what} (who: {who}).{late}"
-    if error is not None and error.get("error"):
-        said += f" Last error of {error.get('kind')}: {error['error'].get('message')} [{error['error'].get('code')}]"
+        look, again = f"cardrail commands show {error.id}", f"cardrail commands retry {error.id} --yes"
+        over = f"cardrail commands discard {error.id} --reason WHY --yes"
+    return Waits(
+        f"a person to settle the parked {error.what} {error.kind} ({error.code})", "operator", (look, again, over)
+    )
+
+
+def _outstanding(seen: Situation) -> Waits | None:
+    """What was begun with Stripe and is not known to be done."""
+    error, call = seen.error, seen.call
+    if error is not None and error.code == "insufficient_funds" and error.status in ("pending", "in_flight"):
+        again = f"cardrail commands retry {error.id} --yes"
+        return Waits("money on the platform's financial account", "balance", (again, "cardrail doctor"))
+    if call is not None and call.status == "unknown":
+        show, again = f"cardrail commands show {call.id}", f"cardrail commands retry {call.id} --yes"
+        what = f"Stripe to tell what became of {call.kind}: it is asked again under the same key, or read back"
+        return Waits(what, "stripe", (show, again))
+    if error is not None and error.status in ("pending", "in_flight"):
+        again = "retry" if error.what == "command" else "replay"
+        look = f"cardrail {error.what}s show {error.id}"
+        return Waits(
+            f"Stripe to answer {error.kind} ({error.code})",
+            "stripe",
+            (look, f"cardrail {error.what}s {again} {error.id} --yes"),
+        )
+    if not seen.facts.enrolled and seen.state not in OFF:
+        adopt = f"cardrail accounts adopt {seen.account} --yes"
+        return Waits("nothing by itself: it is followed, not enrolled", "operator", (adopt,))
+    return None
+
+
+def _stage_waits(seen: Situation) -> Waits | None:
+    facts, state = seen.facts, seen.state
+    match state:
+        case "enrolled":
+            return Waits("the account's first appearance at Stripe", "stripe")
+        case "onboarding" | "restricted":
+            due = lifecycle.holder_must_act(facts)
+            if due:
+                return Waits("the holder to provide: " + ", ".join(str(r.get("what")) for r in due[:5]), "holder")
+            if state == "restricted":
+                return Waits("Stripe to give the capabilities back: " + ", ".join(_inactive(facts)), "stripe")
+            return Waits("the holder to finish onboarding", "holder")
+        case "verifying":
+            return Waits("Stripe's verification of: " + ", ".join(_inactive(facts)), "stripe")
+        case "activated":
+            return _after(seen, "financial_account/1", "the financial account to open")
+        case "provisioned":
+            return _funding_waits(seen)
+        case "funding":
+            return Waits("the funding to be posted and the balance to be read back", "stripe")
+        case "funded":
+            if facts.cardholder is not None and not facts.cardholder.ok:
+                return Waits("the cardholder's requirements to be met", "holder")
+            return _after(seen, "cardholder/1", "the cardholder to be created")
+        case "cardholder_ready":
+            if facts.cards:
+                return Waits("a person or a service to activate the card", "operator")
+            return _after(seen, "card/1", "the card to be created")
+        case "rejected":
+            return Waits("Stripe to take its refusal back: " + ", ".join(_inactive(facts)), "stripe")
+        case _:
+            return None
+
+
+def _funding_waits(seen: Situation) -> Waits:
+    facts = seen.facts
+    if any(f.status == "returned" for f in facts.fundings.values()):
+        return Waits("a decision: the funding came back after it was posted", "operator")
+    attempts = {intent: how for intent, how in facts.intents.items() if intent.startswith("funding/")}
+    if (
+        attempts
+        and lifecycle.next_command(seen.account, facts, seen.programme) is None
+        and "issued" not in attempts.values()
+    ):
+        return Waits("a decision: the programme allows no further funding attempt", "operator")
+    return _after(seen, f"funding/{max(1, len(attempts))}", "the outbound payment of the funding")
+
+
+def _after(seen: Situation, intent: str, what: str) -> Waits:
+    how = seen.facts.intents.get(intent, "")
+    step = INTENTS[intent.partition("/")[0]]
+    if how.startswith("rejected"):
+        return Waits(f"a decision: Stripe refused what should bring {what}", "operator")
+    if not how and step not in seen.programme.steps:
+        return Waits(f"a person or a service to ask for {what}: the programme does not run {step}", "operator")
+    return Waits(what, "stripe")
+
+
+def _inactive(facts: Facts) -> list[str]:
+    found = [f"{path} ({c.status})" for path, c in sorted(facts.capabilities.items()) if c.status != "active"][:6]
+    return found or ["its capabilities"]
+
+
+def _open_intent(facts: Facts) -> str | None:
+    for intent, how in facts.intents.items():
+        if how == "issued":
+            return INTENTS.get(intent.partition("/")[0])
+    return None
+
+
+def _next_call(seen: Situation) -> Told | None:
+    """What goes to Stripe by itself next: a command, or the reading of an event's object."""
+    stopped = bool(seen.hold) or any(b["step"] in ("all", seen.upcoming) for b in seen.brakes)
+    call, error = seen.call, seen.error
+    if call is not None:
+        return {
+            "what": call.kind,
+            "id": call.id,
+            "at": _time(call.due_at),
+            "attempts": call.attempts,
+            "stopped": stopped,
+        }
+    if error is not None and error.what == "event" and error.status == "pending" and error.due_at is not None:
+        return {"what": "read", "id": error.id, "at": _time(error.due_at), "attempts": None, "stopped": False}
+    return None
+
+
+def _plain(seen: Situation, waits: Waits | None, following: Told | None, *, overdue: bool) -> str:
+    since = f"{seen.since:%Y-%m-%d %H:%M:%S}Z"
+    if waits is None:
+        said = f"The account is {seen.state} since {since}. It waits for nothing."
+    else:
+        said = f"The account is {seen.state} since {since}. It waits for {waits.what} (who: {waits.who})."
+    if overdue and waits is not None:
+        said += " The deadline has passed."
+    if following is not None:
+        stop = ", once nothing stops it" if following["stopped"] else ""
+        said += f" Next call by itself: {following['what']} ({following['id']}) at {following['at']}{stop}."
+    if seen.error is not None:
+        in_words = plain.error(seen.error.code, seen.error.message)
+        said += f" Last error, of {seen.error.kind}: {in_words} [{seen.error.code}]"
     return said
 
 
-def _suggestions(account: str, state: str, facts: Facts, error: Mapping[str, Any] | None) -> list[str]:
-    found: list[str] = []
-    if facts.hold:
-        found.append(f"cardrail accounts release {account} --reason '...' --yes")
-    if error is not None and error.get("status") in ("parked", "rejected"):
-        found.append(f"cardrail commands retry {error.get('command_id')} --yes")
-    if not facts.enrolled and state not in ("closed", "rejected"):
-        found.append(f"cardrail accounts adopt {account} --yes")
+def _commands(seen: Situation, waits: Waits | None) -> list[str]:
+    found = list(waits.commands) if waits is not None else []
+    if waits is not None and waits.who in ("holder", "stripe"):
+        found.append(f"cardrail reconcile --account {seen.account} --yes")
+    if seen.error is not None and seen.error.what == "command":
+        found.append(f"cardrail commands show {seen.error.id}")
     found += [
-        f"cardrail accounts journal {account}",
-        f"cardrail reconcile --account {account} --yes",
-        f"cardrail accounts rebuild {account}",
+        f"cardrail accounts journal {seen.account}",
+        f"cardrail accounts show {seen.account}",
+        f"cardrail reconcile --account {seen.account} --yes",
+        f"cardrail accounts rebuild {seen.account}",
     ]
-    return found[:3]
+    return list(dict.fromkeys(found))[:COMMANDS_MAX]
 
 
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -49,24 +49,32 @@ class _Where:
 
 _LAST_ERROR = """
   LEFT JOIN LATERAL (
-      SELECT what, id, status, error, at, kind FROM (
-          (SELECT 'command' AS what, o.command_id AS id, o.status, o.error, o.updated_at AS at, o.kind
+      SELECT what, id, status, error, at, kind, due_at FROM (
+          (SELECT 'command' AS what, o.command_id AS id, o.status, o.error, o.updated_at AS at, o.kind, o.due_at
              FROM outbox o WHERE o.account_id = a.account_id AND o.error IS NOT NULL AND o.status <> 'settled'
-            ORDER BY o.updated_at DESC LIMIT 1)
+            ORDER BY o.status = 'parked' DESC, o.updated_at DESC LIMIT 1)
           UNION ALL
-          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type
+          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type, e.due_at
              FROM events e WHERE e.account_id = a.account_id AND e.status = 'parked' LIMIT 1)
           UNION ALL
-          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type
+          (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type, e.due_at
              FROM events e WHERE e.account_id = a.account_id AND e.status = 'pending' AND e.error IS NOT NULL LIMIT 1)
-      ) AS all_errors ORDER BY at DESC LIMIT 1
+      ) AS all_errors ORDER BY status = 'parked' DESC, at DESC LIMIT 1
   ) AS le ON true
+  LEFT JOIN LATERAL (
+      SELECT o.command_id, o.kind, o.status, o.due_at, o.attempts
+        FROM outbox o WHERE o.account_id = a.account_id AND o.status IN ('pending', 'in_flight', 'unknown')
+       ORDER BY o.due_at LIMIT 1
+  ) AS call ON true
 """
 
 _ACCOUNT = """
 SELECT a.account_id, a.state, a.since, a.version, a.programme, a.country, a.enrolled, a.hold, a.facts, a.created_at,
        a.updated_at, le.what AS error_what, le.id AS error_id, le.status AS error_status, le.error, le.at AS error_at,
-       le.kind AS error_kind
+       le.kind AS error_kind, le.due_at AS error_due_at, call.command_id AS call_id, call.kind AS call_kind,
+       call.status AS call_status, call.due_at AS call_due_at, call.attempts AS call_attempts,
+       (SELECT jsonb_agg(jsonb_build_object('step', b.step, 'by', b.by, 'reason', b.reason) ORDER BY b.step)
+          FROM brakes b WHERE b.released_at IS NULL) AS brakes
   FROM accounts a
 """
 

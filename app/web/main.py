@@ -12,7 +12,9 @@ from app.web.api import (
     controls,
     enrollments,
     events,
+    explanations,
     ops,
+    parked,
     platform,
     replays,
     streams,
@@ -30,10 +32,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     controls.router,
     streams.router,
     events.router,
+    explanations.router,
     commands.router,
     authorizations.router,
     replays.router,
     ops.router,
+    parked.router,
     platform.router,
 )
 

@@ -8,7 +8,7 @@ import orjson
 
 from app.log import redact
 from app.machines.programme import Programme
-from app.ops.explain import explain_facts
+from app.ops import explain
 from app.store.views import parsed
 
 Row = Mapping[str, Any]
@@ -46,16 +46,19 @@ def last_error(row: Row) -> dict[str, Any] | None:
 
 def explained(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
     """What the account waits for, what follows, in words, and what would help."""
-    error = None
-    if row["error_what"] == "command":
-        error = {
-            "kind": row["error_kind"],
-            "status": row["error_status"],
-            "error": parsed(row["error"]),
-            "command_id": row["error_id"],
-        }
-    plain = {**row, "facts": parsed(row["facts"]), "hold": parsed(row["hold"])}
-    return explain_facts(plain, error, now_ms, programme)
+    plain = {**row, **{name: parsed(row[name]) for name in ("facts", "hold", "error", "brakes")}}
+    return explain.explain(explain.situation(plain, programme), now_ms)
+
+
+def explanation(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+    """The whole answer of ``accounts explain``."""
+    return {
+        "id": row["account_id"],
+        "state": row["state"],
+        "held": hold(row["hold"]),
+        "last_error": last_error(row),
+        **explained(row, programme, now_ms),
+    }
 
 
 def account_summary(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
@@ -124,6 +127,11 @@ def journal_line(row: Row) -> dict[str, Any]:
         "commands": parsed(row["commands"]),
         "note": row["note"],
     }
+
+
+def chained_line(row: Row, behind: dict[str, Any]) -> dict[str, Any]:
+    """A journal line with what ``ops.chains`` found behind it."""
+    return {**journal_line(row), **behind}
 
 
 def thing(row: Row) -> dict[str, Any]:

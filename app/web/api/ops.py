@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import Response
 
-from app.ops import backfill, parked, rebuild, reconcile
+from app.ops import backfill, rebuild, reconcile
 from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.accounts import AccountPath
-from app.web.deps import Json, Operator, Reader, Svc, reading
+from app.web.deps import Json, Operator, Svc
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -53,18 +53,6 @@ class Found(BaseModel):
     dry_run: bool = Field(description="Whether it only looked.", examples=[True])
 
 
-class Fingerprint(BaseModel):
-    """Parked things that are alike."""
-
-    what: str = Field(description="event or command.", examples=["event"])
-    kind: str = Field(description="Type of the event or kind of the command.", examples=["issuing_card.created"])
-    code: str = Field(description="Why it is parked.", examples=["no_object"])
-    count: int = Field(description="How many.", examples=[3])
-    oldest: schemas.Time
-    message: str | None = Field(description="One of the sentences.", examples=["data.object is missing."])
-    example: str = Field(description="One of the ids.", examples=["evt_1"])
-
-
 @router.post("/accounts/{account_id}/rebuilds", status_code=202, response_model=Rebuilt, responses=Wrong)
 async def rebuild_account(services: Svc, who: Operator, account_id: AccountPath, body: Operation) -> Response:
     """Fold the account's log again and compare; without `dry_run` what the log says is written where it differs."""
@@ -90,10 +78,3 @@ async def start_backfill(services: Svc, who: Operator, body: Backfill) -> Respon
     found = await backfill.backfill(services, body.since, actor, yes=not body.dry_run, accounts=accounts)
     services.wake()
     return Json(found.report(), 202)
-
-
-@router.get("/parked", response_model=schemas.Listed[Fingerprint], responses=documented(401, 403))
-async def list_parked(services: Svc, _who: Reader) -> Response:
-    """What needs a person, by fingerprint, largest group first."""
-    async with reading(services) as conn:
-        return Json({"data": await parked.groups(conn), "next_cursor": None})
