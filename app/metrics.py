@@ -28,6 +28,8 @@ _lag = Histogram("cardrail_apply_lag_seconds", "From received to applied", bucke
 _commands = Counter("cardrail_commands", "Calls to Stripe, by kind and outcome", ["kind", "outcome"])
 _parked = Counter("cardrail_parked", "Things parked for a human, by what and why", ["what", "code"])
 _parked_now = Gauge("cardrail_parked_now", "Things that wait for a human", ["what"])
+_streams = Gauge("cardrail_streams", "Open streams of journal lines")
+_stream_lag = Gauge("cardrail_stream_lag_seconds", "How long the oldest line waits for an older open transaction")
 
 _types: set[str] = set()
 _received_by: dict[tuple[str, str], Counter] = {}
@@ -120,3 +122,13 @@ def render() -> bytes:
 def serve(host: str, port: int) -> None:
     """Serve /metrics of this process alone, from a thread of the library's; for processes that have no web server."""
     start_http_server(port, addr=host, registry=REGISTRY)
+
+
+def streams(count: int) -> None:
+    """Set how many streams are open in this process."""
+    _streams.set(count)
+
+
+def stream_lag(lag_s: float) -> None:
+    """Set for how long a committed line has waited for an older transaction, in seconds."""
+    _stream_lag.set(lag_s)

@@ -31,7 +31,7 @@ from app.ops.backfill import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper
-from app.store import db, embedded, gauges, heartbeats, schema
+from app.store import db, embedded, feed, gauges, heartbeats, schema
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -39,6 +39,8 @@ LOG = structlog.get_logger()
 HEARTBEAT_S = 2.0
 GAUGES_S = 5.0
 NUDGE_S = 5.0
+ANNOUNCE_EVERY_S = 0.05
+ANNOUNCE_IDLE_S = 60.0
 READ_TIMEOUT_MS = "5000"
 
 
@@ -64,6 +66,7 @@ class Services:
     clock: Callable[[], int] = now_ms
     apply_bell: loops.Bell = field(default_factory=loops.Bell)
     deliver_bell: loops.Bell = field(default_factory=loops.Bell)
+    lines_bell: loops.Bell = field(default_factory=loops.Bell)
 
     def wake(self) -> None:
         """There may be new events: look at once instead of at the next poll."""
@@ -177,6 +180,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         vocabulary=vocabulary(settings.stripe_api_version).configuration,
         clock=services.clock,
         on_commands=services.wake_deliver,
+        on_lines=services.lines_bell.ring,
     )
     deliverer = Deliverer(
         services.pool,
@@ -195,6 +199,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
         ("retention", Keeper(services).poll, loops.Bell(), 60.0),
+        ("announce", _announce(services), services.lines_bell, ANNOUNCE_IDLE_S),
     ]
     for _ in range(count):
         duties += [
@@ -229,6 +234,17 @@ def _beat(services: Services, name: str) -> Callable[[], Awaitable[bool]]:
         return False
 
     return beat
+
+
+def _announce(services: Services) -> Callable[[], Awaitable[bool]]:
+    async def announce() -> bool:
+        """Say that there are new journal lines; rung again within the pause, it says it once more."""
+        async with services.pool.acquire() as conn:
+            await feed.notify(conn)
+        await asyncio.sleep(ANNOUNCE_EVERY_S)
+        return False
+
+    return announce
 
 
 def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:

@@ -57,6 +57,7 @@ class Applier:
         vocabulary: str,
         clock: Callable[[], int],
         on_commands: Callable[[], None] = lambda: None,
+        on_lines: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._reader = Reader(stripe, platform=platform_account, vocabulary=vocabulary, clock=clock)
@@ -64,6 +65,7 @@ class Applier:
         self._programme = programme
         self._platform = platform_account
         self._on_commands = on_commands
+        self._on_lines = on_lines
         self._rng = random.Random()
 
     async def poll(self) -> bool:
@@ -232,4 +234,6 @@ class Applier:
             metrics.apply_lag((self._clock() - min(one.stored.received_ms for one in work)) / 1000)
         if batch.commands:
             self._on_commands()
+        if batch.lines:
+            self._on_lines()
         LOG.debug("apply.batch", accounts=len(leased), events=len(work), commands=len(batch.commands))

@@ -58,13 +58,15 @@ async def loop(role: str, poll: Callable[[], Awaitable[bool]], bell: Bell, *, id
             await bell.wait(idle_s)
 
 
-async def listen(dsn_connect: Callable[[], Awaitable[asyncpg.Connection]], ring: Callable[[], None]) -> None:
+async def listen(
+    dsn_connect: Callable[[], Awaitable[asyncpg.Connection]], ring: Callable[[], None], *, channel: str = CHANNEL
+) -> None:
     """Ring when another process says there is work. A lost connection is made again; polling covers the gap."""
     while True:
         try:
             conn = await dsn_connect()
             try:
-                await conn.add_listener(CHANNEL, lambda *_: ring())
+                await conn.add_listener(channel, lambda *_: ring())
                 while not conn.is_closed():
                     await asyncio.sleep(1.0)
                     await conn.execute("SELECT 1")

@@ -15,6 +15,9 @@ from app.store.db import Connection
 
 Row = Mapping[str, Any]
 
+JOURNAL_WITHIN_S = 60.0
+"""A transaction older than this may not begin to write the journal."""
+
 
 async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int, lease_s: float) -> list[str]:
     """Lease up to ``accounts_max`` accounts with due events, by compare-and-set.
@@ -263,14 +266,26 @@ class LineRow(msgspec.Struct):
     note: str | None
 
 
-async def write_journal(conn: Connection, rows: Sequence[LineRow]) -> None:
-    await conn.execute(
+class TooLate(Exception):
+    """The transaction has been open for too long to write the journal; done again from the start it will pass."""
+
+
+async def write_journal(conn: Connection, rows: Sequence[LineRow], *, within_s: float = JOURNAL_WITHIN_S) -> None:
+    """Append lines. Raises TooLate in a transaction older than ``within_s``: readers of the stream of all
+    accounts no longer wait for it (``feed``), so they would miss what it writes.
+    """
+    open_s = await conn.fetchval(
         """
-        INSERT INTO journal (account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands, note)
-        SELECT account_id, seq, machine, object_id, before, after, event_id, clock_timestamp(), commands::jsonb, note
-          FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                      $9::text[])
-               AS n (account_id, seq, machine, object_id, before, after, event_id, commands, note)
+        WITH written AS (
+            INSERT INTO journal (account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands,
+                                 note)
+            SELECT account_id, seq, machine, object_id, before, after, event_id, clock_timestamp(), commands::jsonb,
+                   note
+              FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                          $8::text[], $9::text[])
+                   AS n (account_id, seq, machine, object_id, before, after, event_id, commands, note)
+        )
+        SELECT extract(epoch FROM clock_timestamp() - now())::float8
         """,
         [r.account_id for r in rows],
         [r.seq for r in rows],
@@ -282,3 +297,5 @@ async def write_journal(conn: Connection, rows: Sequence[LineRow]) -> None:
         [r.commands.decode() for r in rows],
         [r.note for r in rows],
     )
+    if open_s > within_s:
+        raise TooLate(f"the transaction has been open for {open_s:.0f} s")

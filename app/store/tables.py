@@ -113,8 +113,16 @@ journal = Table(
     _time("at"),
     Column("commands", JSONB, nullable=False, server_default=text("'[]'"), comment="ids of the commands issued"),
     Column("note", Text),
+    Column(
+        "txid",
+        BigInteger,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text::bigint"),
+        comment="transaction that wrote the line: with account_id and seq its place in the stream of all accounts",
+    ),
     Index("journal_by_event", "account_id", "event_id"),
-    Index("journal_by_time", "at", "account_id", "seq"),
+    Index("journal_by_place", "txid", "account_id", "seq"),
+    Index("journal_by_time", "at", postgresql_using="brin"),
 )
 
 outbox = Table(

@@ -301,13 +301,6 @@ async def journal(
     return await where.fetch(conn, _JOURNAL, "seq", limit)
 
 
-async def journal_since(conn: asyncpg.Connection, at: datetime, *, limit: int) -> list[Row]:
-    """Journal lines of all accounts written at ``at`` or later, oldest first."""
-    where = _Where()
-    where.add("at >= {}", at)
-    return await where.fetch(conn, _JOURNAL, "at, account_id, seq", limit)
-
-
 async def decisions(
     conn: asyncpg.Connection,
     *,

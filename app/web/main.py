@@ -21,6 +21,7 @@ from app.web.api import (
 )
 from app.web.bodies import BodyGuard
 from app.web.deps import Doorkeeper
+from app.web.tail import Tail
 from app.web.webhooks import Authorize, WebhookDoor, webhook_routes
 from app.wiring import Services
 
@@ -55,6 +56,7 @@ def create_app(services: Services, authorize: Authorize | None = None) -> FastAP
     app.state.services = services
     app.state.doorkeeper = Doorkeeper(services.settings.rate_limit_per_s)
     app.add_middleware(BodyGuard, body_max_bytes=services.settings.body_max_bytes)
+    app.state.tail = Tail(services, app.state.doorkeeper)
     app.router.routes.extend(webhook_routes(services.receiver, door_of(services, authorize)))
     return app
 
