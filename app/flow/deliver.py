@@ -94,6 +94,7 @@ class Deliverer:
             try:
                 request = await self._request(row)
                 await self._reserve(row)
+                row = {**row, "read_at": self._read_at(row)}
                 outcome = await self._outcome(row, request)
             except Stopped:
                 outcome = None
@@ -172,6 +173,13 @@ class Deliverer:
                 await self._guard.capped(conn, row["kind"], breach[1])
         if breach is not None:
             raise Park("cap_exceeded", breach[1])
+
+    def _read_at(self, row: Row) -> int:
+        """Since when Stripe's answer may be true, ms: a repeated call may get the answer of the first, and an event
+        that came since may tell of something newer.
+        """
+        first: datetime | None = row["first_call_at"]
+        return self._clock() if first is None else int(first.timestamp() * 1000)
 
     def _breach(self, amount: int, own: int, everyone: int) -> tuple[str, str] | None:
         """The cap that this amount would break, and in words."""
@@ -261,7 +269,7 @@ class Deliverer:
                 request_id=outcome.request_id,
             )
             if ours:
-                await self._tell(conn, row, "command.settled", happening, [(outcome.object, at)])
+                await self._tell(conn, row, "command.settled", happening, [(outcome.object, row["read_at"])])
         LOG.info("deliver.settled", object_id=outcome.object_id, attempts=row["attempts"])
 
     async def _rejected(self, token: UUID, row: Row, outcome: Rejected) -> None:

@@ -1,9 +1,11 @@
 """deliver on a real database: caps, holds and brakes stop a command before any call; a lost worker's command returns."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -99,6 +101,32 @@ async def test_a_lost_answer_is_unknown_and_comes_again_under_the_same_key(pool:
     row = await pool.fetchrow("SELECT attempts, idempotency_key FROM outbox")
     assert row is not None
     assert tuple(row) == (2, idempotency_key(known))
+
+
+async def test_a_replayed_answer_counts_as_read_when_it_was_first_asked(pool: Pool) -> None:
+    """Stripe may answer a repeated key with what it stored then; an event read since is newer than that."""
+    asked: list[bytes] = []
+
+    async def forgetful(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"}}"))
+        if len(asked) > 1:
+            body = b'{"id": "obp_1", "object": "v2.money_management.outbound_payment", "status": "processing"}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+            writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    await intend(pool, "funding/1")
+    async with await asyncio.start_server(forgetful, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Stripe("sk_test", f"http://127.0.0.1:{port}", VERSION)
+        sender = deliverer(pool, client, Caps())
+        for _ in range(2):
+            await pool.execute("UPDATE outbox SET due_at = now()")
+            await sender.poll()
+        await client.close()
+    first = await pool.fetchval("SELECT first_call_at FROM outbox")
+    payload = msgspec.json.decode(await pool.fetchval("SELECT payload FROM events"))
+    assert [reading["at"] for reading in payload["objects"]] == [int(first.timestamp() * 1000)]
 
 
 async def test_a_held_account_and_a_braked_kind_send_nothing(pool: Pool, stripe: Stripe) -> None:
