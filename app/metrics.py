@@ -5,7 +5,7 @@ ones get a label of their own; the rest counts as ``other``.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest, start_http_server
@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 TYPE_LABELS_MAX = 400
+UNKNOWN_LABELS_MAX = 50
 TYPE_LABEL_LENGTH_MAX = 120
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -22,15 +23,27 @@ _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 6
 
 _received = Counter("cardrail_events_received", "Deliveries at the door, by type and result", ["type", "result"])
 _rejected = Counter("cardrail_rejections", "Deliveries refused at the door, by code", ["code"])
-_backlog = Gauge("cardrail_backlog_age_seconds", "Age of the oldest event that is due and not applied")
-_pending = Gauge("cardrail_backlog_events", "Events that are due and not applied")
+_backlog = Gauge("cardrail_backlog_age_seconds", "Age of the oldest event that is not applied yet")
+_pending = Gauge("cardrail_backlog_events", "Events that are not applied yet")
 _lag = Histogram("cardrail_apply_lag_seconds", "From received to applied", buckets=_LAG_BUCKETS)
 _commands = Counter("cardrail_commands", "Calls to Stripe, by kind and outcome", ["kind", "outcome"])
 _parked = Counter("cardrail_parked", "Things parked for a human, by what and why", ["what", "code"])
 _parked_now = Gauge("cardrail_parked_now", "Things that wait for a human", ["what"])
 _streams = Gauge("cardrail_streams", "Open streams of journal lines")
 _stream_lag = Gauge("cardrail_stream_lag_seconds", "How long the oldest line waits for an older open transaction")
+_parked_age = Gauge("cardrail_parked_age_seconds", "For how long the oldest parked thing has waited", ["what"])
+_commands_age = Gauge("cardrail_commands_backlog_age_seconds", "For how long the oldest due command has been due")
+_commands_due = Gauge("cardrail_commands_backlog", "Commands that are due and not settled")
+_heartbeat_age = Gauge("cardrail_worker_heartbeat_age_seconds", "Since any worker was last heard of; -1: never")
+_complete_until = Gauge(
+    "cardrail_complete_until_timestamp_seconds", "No event of Stripe is missing up to then; 0: not known yet"
+)
+_brakes = Gauge(
+    "cardrail_brake_on", "1 while a step stands still; set_by: cardrail (by itself) or person", ["step", "set_by"]
+)
+_unknown = Counter("cardrail_unknown_events", "Events kept but not understood, by type", ["type"])
 
+_unknown_types: set[str] = set()
 _types: set[str] = set()
 _received_by: dict[tuple[str, str], Counter] = {}
 
@@ -40,19 +53,24 @@ def received(event_type: str, result: str) -> None:
     try:
         _received_by[event_type, result].inc()
     except KeyError:
-        label = _type_label(event_type)
+        label = _type_label(event_type, _types, TYPE_LABELS_MAX)
         child = _received.labels(label, result)
         if label == event_type:
             _received_by[event_type, result] = child
         child.inc()
 
 
-def _type_label(event_type: str) -> str:
-    if event_type in _types:
+def unknown(event_type: str) -> None:
+    """Count one event of a type that the catalogue lacks."""
+    _unknown.labels(_type_label(event_type, _unknown_types, UNKNOWN_LABELS_MAX)).inc()
+
+
+def _type_label(event_type: str, known: set[str], labels_max: int) -> str:
+    if event_type in known:
         return event_type
-    if len(_types) >= TYPE_LABELS_MAX or len(event_type) > TYPE_LABEL_LENGTH_MAX:
+    if len(known) >= labels_max or len(event_type) > TYPE_LABEL_LENGTH_MAX:
         return "other"
-    _types.add(event_type)
+    known.add(event_type)
     return event_type
 
 
@@ -109,9 +127,33 @@ def parked(what: str, code: str) -> None:
     _parked.labels(what, code).inc()
 
 
-def parked_now(what: str, count: int) -> None:
-    """Set how many things of one sort wait for a human now."""
+def parked_now(what: str, count: int, oldest_s: float) -> None:
+    """Set how many things of one sort wait for a human now, and for how many seconds the oldest has."""
     _parked_now.labels(what).set(count)
+    _parked_age.labels(what).set(oldest_s)
+
+
+def commands_backlog(oldest_s: float, commands: int) -> None:
+    """Set for how many seconds the oldest due command has been due (0 without any) and how many there are."""
+    _commands_age.set(oldest_s)
+    _commands_due.set(commands)
+
+
+def heartbeat(age_s: float | None) -> None:
+    """Set the seconds since any worker was last heard of; None: never."""
+    _heartbeat_age.set(-1 if age_s is None else age_s)
+
+
+def complete_until(timestamp_s: float | None) -> None:
+    """Set up to when nothing is missing, unix seconds; None: not known yet."""
+    _complete_until.set(timestamp_s or 0)
+
+
+def brakes(standing: Iterable[tuple[str, str]]) -> None:
+    """Set the brakes that are on: step and who set it."""
+    _brakes.clear()
+    for step, by in standing:
+        _brakes.labels(step, "cardrail" if by == "cardrail" else "person").set(1)
 
 
 def render() -> bytes:

@@ -251,9 +251,13 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
     async def read() -> bool:
         async with services.pool.acquire() as conn:
             found = await gauges.read(conn)
-        metrics.backlog(found.oldest_s, found.pending)
-        metrics.parked_now("event", found.parked_events)
-        metrics.parked_now("command", found.parked_commands)
+        metrics.backlog(found.events.oldest_s, found.events.number)
+        metrics.commands_backlog(found.commands.oldest_s, found.commands.number)
+        metrics.parked_now("event", found.parked_events.number, found.parked_events.oldest_s)
+        metrics.parked_now("command", found.parked_commands.number, found.parked_commands.oldest_s)
+        metrics.heartbeat(found.heartbeat_s)
+        metrics.complete_until(found.complete_until.timestamp() if found.complete_until else None)
+        metrics.brakes(found.brakes)
         return False
 
     return read

@@ -117,7 +117,7 @@ def show_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) 
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.upper(), overflow="fold", no_wrap=column in {"id", "account"})
+        table.add_column(column.upper(), overflow="fold", no_wrap=column in {"id", "account", "fingerprint"})
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     out.print(table)

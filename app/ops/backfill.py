@@ -15,7 +15,7 @@ import structlog
 
 from app.errors import BadInput
 from app.ops.parts import Actor, Parts
-from app.store import audit, events, rebuilds
+from app.store import audit, events, gauges, rebuilds
 from app.stripe import envelope
 from app.stripe.envelope import Envelope
 
@@ -165,7 +165,6 @@ class GapHunter:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._next_ms = parts.clock() + HUNT_EVERY_MS
-        self.complete_until: datetime | None = None
 
     async def poll(self) -> bool:
         """Hunt once when it is time. Never asks to be called again at once."""
@@ -178,6 +177,7 @@ class GapHunter:
         actor = Actor(who="gap-hunter", reason="scheduled")
         found = await backfill(self._parts, now - HUNT_BACK, actor, yes=True, accounts=accounts)
         if not found.failed:
-            self.complete_until = now - OVERLAP
+            async with self._parts.pool.acquire() as conn:
+                await gauges.mark_complete(conn, now - OVERLAP)
         LOG.info("backfill.hunted", found=found.found, new=found.new, failed=len(found.failed))
         return False

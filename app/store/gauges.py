@@ -1,6 +1,8 @@
 """What the gauges on /metrics show: read from the database, so any worker can say it."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from app.store.db import Connection
 
@@ -8,25 +10,66 @@ COUNTED_MAX = 100_000
 """Rows looked at per gauge; a larger backlog shows as this many."""
 
 
-class Gauges(NamedTuple):
-    """Age of the oldest due event in seconds, how many wait, and how much is parked."""
+class Waiting(NamedTuple):
+    """How many wait (``number``), and for how many seconds the oldest has."""
 
+    number: int
     oldest_s: float
-    pending: int
-    parked_events: int
-    parked_commands: int
+
+
+class Gauges(NamedTuple):
+    """Events that wait (also those that are tried again later), commands that are due, what is parked, when a worker was last heard of (None: never), up to when nothing is missing."""
+
+    events: Waiting
+    commands: Waiting
+    parked_events: Waiting
+    parked_commands: Waiting
+    heartbeat_s: float | None
+    complete_until: datetime | None
+    brakes: Sequence[tuple[str, str]]
+
+
+_WAITING = "SELECT count(*), coalesce(extract(epoch FROM now() - min({at})), 0)::float8 FROM ({rows} LIMIT $1) AS r"
+_EVENTS = "SELECT received_at AS at FROM events WHERE status = {status}"
+_COMMANDS = "SELECT {at} AS at FROM outbox WHERE status {status}"
 
 
 async def read(conn: Connection) -> Gauges:
-    """All gauges, in one statement that looks at a bounded number of rows."""
-    row = await conn.fetchrow(
-        """
-        SELECT (SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 FROM
-                  (SELECT received_at FROM events WHERE status = 'pending' LIMIT $1) AS p),
-               (SELECT count(*) FROM (SELECT 1 FROM events WHERE status = 'pending' LIMIT $1) AS p),
-               (SELECT count(*) FROM (SELECT 1 FROM events WHERE status = 'parked' LIMIT $1) AS p),
-               (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE status = 'parked' LIMIT $1) AS p)
-        """,
-        COUNTED_MAX,
+    """All gauges, from a bounded number of rows."""
+    open_ = "IN ('pending', 'in_flight', 'unknown') AND due_at <= now()"
+    return Gauges(
+        events=await _waiting(conn, _EVENTS.format(status="'pending'")),
+        commands=await _waiting(conn, _COMMANDS.format(at="due_at", status=open_)),
+        parked_events=await _waiting(conn, _EVENTS.format(status="'parked'")),
+        parked_commands=await _waiting(conn, _COMMANDS.format(at="updated_at", status="= 'parked'")),
+        heartbeat_s=await conn.fetchval("SELECT extract(epoch FROM now() - max(at))::float8 FROM heartbeats"),
+        complete_until=await conn.fetchval("SELECT at FROM watermarks WHERE name = $1", COMPLETE),
+        brakes=[tuple(row) for row in await conn.fetch("SELECT step, by FROM brakes WHERE released_at IS NULL")],
     )
-    return Gauges(*row)
+
+
+async def _waiting(conn: Connection, rows: str) -> Waiting:
+    found: Any = await conn.fetchrow(_WAITING.format(at="at", rows=rows), COUNTED_MAX)
+    return Waiting(*found)
+
+
+COMPLETE = "events.complete"
+"""The mark up to which no event of Stripe is missing, as far as the gap hunter could see."""
+
+
+async def mark_complete(conn: Connection, until: datetime) -> None:
+    """Nothing is missing up to ``until``; the mark never goes back."""
+    await conn.execute(
+        "INSERT INTO watermarks AS w (name, at) VALUES ($1, $2)"
+        " ON CONFLICT (name) DO UPDATE SET at = greatest(w.at, excluded.at), updated_at = now()",
+        COMPLETE,
+        until,
+    )
+
+
+async def complete_until(conn: Connection) -> tuple[datetime, float] | None:
+    """The mark, and how many seconds ago it was last confirmed; None before the first hunt."""
+    row = await conn.fetchrow(
+        "SELECT at, extract(epoch FROM now() - updated_at)::float8 FROM watermarks WHERE name = $1", COMPLETE
+    )
+    return None if row is None else (row[0], row[1])

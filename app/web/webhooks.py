@@ -18,8 +18,8 @@ from app import metrics
 from app.errors import BadInput, Unavailable
 from app.flow.receive import Receiver
 from app.log import get_logger
+from app.stripe import catalog, signature
 from app.stripe import envelope as envelopes
-from app.stripe import signature
 from app.stripe.envelope import Envelope
 from app.web import problems
 
@@ -167,6 +167,8 @@ class Endpoint:
             return self._refuse(error.code, error.message, {"event": event.event_id})
         result = "duplicate" if not accepted.new else "new" if status == "pending" else status
         metrics.received(event.type, result)
+        if accepted.new and catalog.lookup(event.type) is None:
+            metrics.unknown(event.type)
         return None
 
     def _may_diagnose(self, second: int) -> bool:

@@ -68,7 +68,21 @@ async def test_a_bulk_replay_is_started_seen_and_stopped(services: Services, api
     assert (await api.delete(f"/v1/replays/{made['id']}")).status_code == 409
 
 
-async def test_parked_things_are_listed(services: Services, api: httpx.AsyncClient) -> None:
-    await deliver(services.pool, "issuing_card.created", None)
+async def test_parked_things_are_answered_by_fingerprint(services: Services, api: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        await deliver(services.pool, "issuing_card.created", None)
     await services.pool.execute("UPDATE events SET status = 'parked'")
-    assert [g["count"] for g in (await api.get("/v1/parked")).json()["data"]] == [1]
+    (group,) = (await api.get("/v1/parked")).json()["data"]
+    assert group["count"] == 3
+    path = f"/v1/parked/{group['fingerprint']}"
+    planned = (await api.post(f"{path}/ignores", json={"reason": "noise"})).json()
+    assert (planned["dry_run"], planned["done"], planned["count"]) == (True, 0, 3)
+    refused = await api.post(f"{path}/discards", json={"reason": "noise"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_answer")
+    done = (await api.post(f"{path}/ignores", json={"reason": "noise", "dry_run": False})).json()
+    assert (done["dry_run"], done["done"], done["refused"]) == (False, 3, 0)
+    assert (await api.get("/v1/parked")).json()["data"] == []
+    assert (await api.post(f"{path}/retries", json={"reason": "r"})).status_code == 404
+    row = await services.pool.fetchrow("SELECT who, action, reason FROM operator_actions")
+    assert row is not None
+    assert tuple(row) == ("ops", "parked.ignore", "noise")
