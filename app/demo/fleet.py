@@ -15,6 +15,8 @@ PURCHASES = (1_250, 899, 2_301)
 """Cents of the three purchases that each live account makes."""
 
 MOVED = frozenset({"posted"})
+UNDER_WAY = ("/v1/events?status=pending", "/v1/commands?status=pending", "/v1/commands?status=in_flight")
+UNDER_WAY += ("/v1/commands?status=unknown",)
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Drive:
             member.enrollment = bodies[0]["id"]
 
     async def run(self, deadline_s: float, progress: Callable[[Counter[str]], None]) -> None:
-        """Go on until every member is where it must be. Raises TimeoutError after ``deadline_s``."""
+        """Go on until every member is where it must be and nothing is under way. Raises TimeoutError after ``deadline_s``."""
         async with asyncio.timeout(deadline_s):
             while not all(m.done for m in self.members):
                 await asyncio.gather(*(self._look(m) for m in self.members))
@@ -150,7 +152,7 @@ class Drive:
                 balance = member.detail.get("balance") or {}
                 if (balance.get("available") or {}).get("value") != await self._left(member):
                     return False
-        return True
+        return not [path for path in UNDER_WAY if (await self._get(path)).get("data") != []]
 
     async def _left(self, member: Member) -> int:
         """What the account must hold by its payments and debits."""
