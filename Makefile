@@ -49,7 +49,7 @@ format: $(STAMP) ## Rewrite the code in the agreed form and fix what can be fixe
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-openapi: $(STAMP) ## Write openapi.yaml from the code.
+openapi: $(STAMP) ## Write openapi.yaml and docs/problems.md from the code.
 	$(BIN)/cardrail openapi --write
 
 # Needs `uv` on the PATH; the lock names no index, so any mirror serves.

@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, brakes, checks, events, keys, ops, parked, service
+from app.cli import accounts, actions, brakes, checks, events, keys, ops, parked, service
 
 
 def build() -> typer.Typer:
@@ -29,6 +29,7 @@ def build() -> typer.Typer:
     app.command()(checks.machines)
     app.command()(checks.openapi)
     app.add_typer(keys.app, name="keys")
+    app.add_typer(actions.app, name="actions")
     app.add_typer(accounts.app, name="accounts")
     app.add_typer(brakes.app, name="brakes")
     app.add_typer(parked.app, name="parked")

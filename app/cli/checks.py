@@ -14,7 +14,7 @@ from app.errors import CardrailError
 from app.store import schema
 from app.wiring import open_database
 
-OPENAPI = Path(__file__).resolve().parents[2] / "openapi.yaml"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def migrate(
@@ -47,31 +47,33 @@ def config(as_json: AsJson = False) -> None:
         err.print(f"{name} is set but means nothing here: misspelled?", style="yellow")
 
 
-def document() -> str:
-    """``openapi.yaml`` as the code would have it; needs no database."""
-    from app.web.main import build  # noqa: PLC0415 - other commands start without the web stack
-    from app.web.openapi import text  # noqa: PLC0415 - as above
+def documents() -> dict[Path, str]:
+    """The files that describe the API as the code would have them; needs no database. openapi.yaml is the first."""
+    from app.web import codes, openapi  # noqa: PLC0415 - other commands start without the web stack
+    from app.web.main import build  # noqa: PLC0415 - as above
 
-    return text(build())
+    return {ROOT / "openapi.yaml": openapi.text(build()), ROOT / "docs" / "problems.md": codes.markdown()}
 
 
 def openapi(
-    check: Annotated[bool, typer.Option("--check", help="Compare with openapi.yaml; exit 1 when they differ.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write openapi.yaml.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare with the files; exit 1 when they differ.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write openapi.yaml and docs/problems.md.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The API's description (OpenAPI 3.1)."""
-    text = document()
+    """The API's description (OpenAPI 3.1), and the list of its problem codes."""
+    made = documents()
     if write:
-        OPENAPI.write_text(text, encoding="utf-8")
+        for path, text in made.items():
+            path.write_text(text, encoding="utf-8")
     elif check:
-        same = OPENAPI.is_file() and OPENAPI.read_text(encoding="utf-8") == text
-        if not same:
-            fail(CardrailError("openapi.yaml is not what the code says. Run: make openapi", code="openapi_differs"))
+        other = [p.name for p, text in made.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
+        if other:
+            said = f"{' and '.join(other)}: not what the code says. Run: make openapi"
+            fail(CardrailError(said, code="openapi_differs"))
     elif as_json:
-        show_json(yaml.safe_load(text))
+        show_json(yaml.safe_load(next(iter(made.values()))))
     else:
-        typer.echo(text, nl=False)
+        typer.echo(next(iter(made.values())), nl=False)
 
 
 def machines(

@@ -1,6 +1,7 @@
 """Who did what, and why: one row per operation of a person or an internal service."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -28,12 +29,31 @@ async def note(
     )
 
 
-async def newest(conn: asyncpg.Connection, *, limit: int = 50, after: Sequence[Any] | None = None) -> list[Row]:
+async def newest(
+    conn: asyncpg.Connection,
+    *,
+    limit: int = 50,
+    after: Sequence[Any] | None = None,
+    who: str | None = None,
+    target: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Row]:
+    """Operations, newest first; ``target`` is a part of what was acted on (an account, an event)."""
     return list(
         await conn.fetch(
-            "SELECT id, at, who, action, target, reason, result FROM operator_actions"
-            " WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2",
+            """
+            SELECT id, at, who, action, target, reason, result FROM operator_actions
+             WHERE ($1::bigint IS NULL OR id < $1) AND ($2::text IS NULL OR who = $2)
+               AND ($3::text IS NULL OR strpos(target, $3) > 0)
+               AND ($4::timestamptz IS NULL OR at >= $4) AND ($5::timestamptz IS NULL OR at < $5)
+             ORDER BY id DESC LIMIT $6
+            """,
             after[0] if after else None,
+            who,
+            target,
+            since,
+            until,
             limit,
         )
     )

@@ -18,8 +18,18 @@ WHERE ($1::text IS NULL OR account_id = $1) AND ($2::text IS NULL OR type = $2) 
 FILTERS = ("account", "type", "status", "source", "since", "until")
 
 
-async def newest(conn: asyncpg.Connection, *, limit: int = 50) -> list[Row]:
-    return list(await conn.fetch(f"{_JOB} ORDER BY created_at DESC, id LIMIT $1", limit))
+async def newest(conn: asyncpg.Connection, *, limit: int = 50, after: Sequence[Any] | None = None) -> list[Row]:
+    """Jobs, newest first; ``after`` is time and id of the last one seen."""
+    at, job = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
+    return list(
+        await conn.fetch(
+            f"{_JOB} WHERE $1::timestamptz IS NULL OR (created_at, id) < ($1, $2::text)"
+            " ORDER BY created_at DESC, id DESC LIMIT $3",
+            at,
+            job,
+            limit,
+        )
+    )
 
 
 async def find(conn: asyncpg.Connection, replay_id: str) -> Row | None:

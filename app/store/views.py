@@ -68,15 +68,21 @@ _LAST_ERROR = """
   ) AS call ON true
 """
 
-_ACCOUNT = """
-SELECT a.account_id, a.state, a.since, a.version, a.programme, a.country, a.enrolled, a.hold, a.facts, a.created_at,
-       a.updated_at, le.what AS error_what, le.id AS error_id, le.status AS error_status, le.error, le.at AS error_at,
+_BESIDE = """
+       le.what AS error_what, le.id AS error_id, le.status AS error_status, le.error, le.at AS error_at,
        le.kind AS error_kind, le.due_at AS error_due_at, call.command_id AS call_id, call.kind AS call_kind,
        call.status AS call_status, call.due_at AS call_due_at, call.attempts AS call_attempts,
        (SELECT jsonb_agg(jsonb_build_object('step', b.step, 'by', b.by, 'reason', b.reason) ORDER BY b.step)
           FROM brakes b WHERE b.released_at IS NULL) AS brakes
   FROM accounts a
 """
+
+_ACCOUNT = f"""
+SELECT a.account_id, a.state, a.since, a.version, a.applied, a.programme, a.country, a.enrolled, a.hold, a.facts,
+       a.created_at, a.updated_at, {_BESIDE}
+"""
+
+_STANDING = f"SELECT a.state, a.since, a.version, a.applied, {_BESIDE}"
 
 
 async def account(conn: asyncpg.Connection, account_id: str) -> Row | None:
@@ -91,6 +97,18 @@ async def account_state(conn: asyncpg.Connection, account_id: str) -> Row | None
         "SELECT state, version, enrolled, hold FROM accounts WHERE account_id = $1", account_id
     )
     return row
+
+
+async def account_standing(conn: asyncpg.Connection, account_id: str) -> Row | None:
+    """What an answer about the account depends on, without the facts: enough for its ETag."""
+    row: Row | None = await conn.fetchrow(f"{_STANDING} {_LAST_ERROR} WHERE a.account_id = $1", account_id)
+    return row
+
+
+async def states(conn: asyncpg.Connection, account_ids: Sequence[str]) -> dict[str, str]:
+    """The states of these accounts, those that exist."""
+    rows = await conn.fetch("SELECT account_id, state FROM accounts WHERE account_id = ANY($1)", list(account_ids))
+    return {row["account_id"]: row["state"] for row in rows}
 
 
 async def accounts(

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import asyncpg
 import orjson
 from fastapi import Depends, Header, Query, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -41,6 +42,44 @@ class Json(Response):
 
     def render(self, content: object) -> bytes:
         return orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+
+
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=2000, description="The `ETag` of an earlier answer.", examples=['"17.40"'])
+]
+
+
+def same_tag(tag: str, if_none_match: str) -> bool:
+    """Whether the caller has what ``tag`` stands for (RFC 9110: weak comparison, ``*`` is any)."""
+    had = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
+    return tag in had or "*" in had
+
+
+def polled(body: object, if_none_match: str | None) -> Response:
+    """One thing that is asked for again and again: 304 when the caller has just this answer."""
+    answer = Json(body)
+    tag = f'"{hashlib.blake2b(answer.body, digest_size=9).hexdigest()}"'
+    if if_none_match is not None and same_tag(tag, if_none_match):
+        return Response(status_code=304, headers={"ETag": tag})
+    answer.headers["ETag"] = tag
+    return answer
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not have: a misspelled filter would silently choose everything."""
+    if not request.scope["query_string"]:
+        return
+    known = _names(request.scope["route"].dependant)
+    wrong = [name for name in request.query_params if name not in known]
+    if wrong:
+        errors = [{"field": name, "message": "There is no such parameter."} for name in wrong]
+        said = f"No such parameter: {', '.join(wrong)}."
+        raise BadInput(said, code="invalid", status=422, details={"errors": errors})
+
+
+def _names(dependant: Dependant) -> set[str]:
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*(_names(inner) for inner in dependant.dependencies))
 
 
 def services_of(request: Request) -> Services:
@@ -184,9 +223,12 @@ def page(*shape: type) -> Callable[..., Page]:
     """A dependency that reads ``limit`` and ``cursor`` of a list whose key has this shape."""
 
     def read(
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows per page.")] = 50,
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows per page.", examples=[50])] = 50,
         cursor: Annotated[
-            str | None, Query(max_length=1000, description="`next_cursor` of the page before; opaque.")
+            str | None,
+            Query(
+                max_length=1000, description="`next_cursor` of the page before; opaque.", examples=["WyJhY2N0XzEiXQ"]
+            ),
         ] = None,
     ) -> Page:
         return Page(limit, None if cursor is None else decode_cursor(cursor, shape))
@@ -198,6 +240,16 @@ def page(*shape: type) -> Callable[..., Page]:
 
 
 Work = Callable[[asyncpg.Connection], Awaitable[dict[str, Any]]]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Same key and same body: same answer. Same key, other body: 409.",
+        examples=["3f0c9a52-order-4711"],
+    ),
+]
 
 
 class Write:
@@ -207,15 +259,7 @@ class Write:
         self,
         request: Request,
         principal: Operator,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                alias="Idempotency-Key",
-                min_length=1,
-                max_length=255,
-                description="Same key and same body: same answer. Same key, other body: 409.",
-            ),
-        ] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> None:
         self.request = request
         self.services = services_of(request)
@@ -240,7 +284,7 @@ class Write:
                 action=action,
                 target=target,
                 reason=reason,
-                result={"id": made.get("id")},
+                result={"id": made.get("id"), "key": self.principal.id},
             )
             answer = Json(made, status, {"Location": made["href"]} if "href" in made else None)
             if self.key is not None:
@@ -274,7 +318,7 @@ class AdminWrite(Write):
         self,
         request: Request,
         principal: Admin,
-        idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> None:
         super().__init__(request, principal, idempotency_key)
 

@@ -1,4 +1,5 @@
-"""The API's description for people and programs: ``/docs`` (Swagger UI), ``/openapi.json`` and ``/openapi.yaml``.
+"""The API's description for people and programs: ``/docs`` (Swagger UI), ``/problems`` (what each code means),
+``/openapi.json`` and ``/openapi.yaml``.
 
 No page asks another machine for anything: the assets are served from here, and the content policy forbids the rest.
 """
@@ -15,9 +16,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from app.web import openapi
+from app.web import codes, openapi
 
 ASSETS = "/docs/assets"
+_PROBLEMS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -39,7 +41,10 @@ def install(app: FastAPI) -> None:
     async def yaml(_request: Request) -> Response:
         return Response(openapi.text(app), media_type="application/yaml")
 
-    app.router.routes += [Route("/docs", docs), Route("/openapi.yaml", yaml)]
+    async def problems(_request: Request) -> HTMLResponse:
+        return HTMLResponse(codes.page(), headers={"Content-Security-Policy": _PROBLEMS_POLICY})
+
+    app.router.routes += [Route("/docs", docs), Route("/openapi.yaml", yaml), Route(codes.PAGE, problems)]
     assets = importlib.resources.files("fastapi_offline").joinpath("static")
     app.mount(ASSETS, StaticFiles(directory=str(assets)), name="docs assets")
 

@@ -1,11 +1,12 @@
 """The web application: Stripe's door, health, and the API under ``/v1``. Nothing is built at import."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from app.web import docs, health, openapi, problems
 from app.web.api import (
     accounts,
     actions,
+    audit,
     authorizations,
     cards,
     commands,
@@ -20,8 +21,9 @@ from app.web.api import (
     streams,
 )
 from app.web.bodies import BodyGuard
-from app.web.deps import Doorkeeper
+from app.web.deps import Doorkeeper, known_parameters
 from app.web.tail import Tail
+from app.web.waiting import Watch
 from app.web.webhooks import Authorize, WebhookDoor, webhook_routes
 from app.wiring import Services
 
@@ -40,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     ops.router,
     parked.router,
     platform.router,
+    audit.router,
 )
 
 DESCRIPTION = """Runs a stablecoin-backed card programme on Stripe: ask for accounts, wait for states, stream what
@@ -55,6 +58,7 @@ def create_app(services: Services, authorize: Authorize | None = None) -> FastAP
     app = build()
     app.state.services = services
     app.state.doorkeeper = Doorkeeper(services.settings.rate_limit_per_s)
+    app.state.watch = Watch(services)
     app.add_middleware(BodyGuard, body_max_bytes=services.settings.body_max_bytes)
     app.state.tail = Tail(services, app.state.doorkeeper)
     app.router.routes.extend(webhook_routes(services.receiver, door_of(services, authorize)))
@@ -63,13 +67,20 @@ def create_app(services: Services, authorize: Authorize | None = None) -> FastAP
 
 def build() -> FastAPI:
     """The API without services: enough to describe it."""
-    app = FastAPI(title="cardrail", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="cardrail",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign] # FastAPI's own way to complete it
     problems.install(app)
     docs.install(app)
     app.router.routes.extend(health.ROUTES)
     for router in ROUTERS:
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix="/v1", dependencies=[Depends(known_parameters)])
     return app
 
 

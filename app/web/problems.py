@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from app.errors import BadInput, CardrailError, RateLimited, Unavailable
 from app.log import get_logger
+from app.web.codes import uri
 
 LOG = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -34,18 +35,22 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """An RFC 9457 problem. Branch on ``code``; the other texts are for humans."""
 
-    type: str = Field(description="URI of the kind of problem.", examples=["urn:cardrail:problem:not_found"])
+    type: str = Field(description="Where the code is explained, on this server.", examples=["/problems#not_found"])
     title: str = Field(description="The HTTP status in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status.", examples=[404])
     code: str = Field(description="Stable code to branch on.", examples=["not_found"])
     detail: str = Field(description="One sentence for a human.", examples=["There is no account acct_1."])
-    errors: list[FieldError] | None = Field(None, description="The fields that are wrong, when fields are.")
+    errors: list[FieldError] | None = Field(
+        None,
+        description="The fields that are wrong, when fields are.",
+        examples=[[{"field": "amount.value", "message": "Input should be greater than 0"}]],
+    )
 
 
 def answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **members: object) -> Response:
     """One problem as a response."""
     body = {
-        "type": f"urn:cardrail:problem:{code}",
+        "type": uri(code),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
@@ -135,6 +140,11 @@ def install(app: FastAPI) -> None:
     for kind in _UNAVAILABLE:
         app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _defect)
+
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing changed since the `ETag` in `If-None-Match`."}
+}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -9,6 +9,21 @@ T = TypeVar("T")
 
 AccountId = Annotated[str, Field(description="A Stripe account.", examples=["acct_1SMxConnDemo"])]
 Time = Annotated[AwareDatetime, Field(description="RFC 3339, UTC.", examples=["2026-11-24T10:00:00Z"])]
+State = Literal[
+    "enrolled",
+    "onboarding",
+    "verifying",
+    "activated",
+    "provisioned",
+    "funding",
+    "funded",
+    "cardholder_ready",
+    "live",
+    "restricted",
+    "rejected",
+    "closed",
+]
+"""The account's lifecycle (a test compares it with the machine)."""
 MONEY_MAX = 1_000_000_000_000
 
 
@@ -130,7 +145,7 @@ class AccountSummary(BaseModel):
     """Where an account stands."""
 
     id: AccountId
-    state: str = Field(description="Lifecycle state.", examples=["live"])
+    state: State = Field(description="Lifecycle state.", examples=["live"])
     since: Time
     version: int = Field(description="Grows with every change.", examples=[17])
     programme: str = Field(description="The programme that rules it.", examples=["default"])
@@ -225,11 +240,14 @@ class EventDetail(Event):
     """An event with all that belongs to it."""
 
     kind: str = Field(description="snapshot, thin or internal.", examples=["thin"])
-    payload: Any = Field(description="The body as it came (personal data of requests only with `operate`).")
-    fetched: Any = Field(description="Objects read for it, by URL.")
+    payload: Any = Field(
+        description="The body as it came (personal data of requests only with `operate`).",
+        examples=[{"id": "evt_1", "type": "v2.core.account.updated"}],
+    )
+    fetched: Any = Field(description="Objects read for it, by URL.", examples=[{"/v2/core/accounts/acct_1": {}}])
     applied_at: Time | None = Field(description="When it was applied.", examples=["2026-11-24T10:00:01Z"])
     journal: list[JournalLine] = Field(description="What it did.")
-    chain: Chain
+    chain: Chain = Field(description="Causes and effects.")
 
 
 class Command(BaseModel):
@@ -278,5 +296,9 @@ class Brake(BaseModel):
 class Listed(BaseModel, Generic[T]):
     """One page of a list."""
 
+    model_config = ConfigDict(json_schema_extra={"description": "One page of a list; `next_cursor` leads on."})
+
     data: list[T] = Field(description="The rows.")
-    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null at the end.", examples=[None])
+    next_cursor: str | None = Field(
+        description="Pass as `cursor` for the next page; null at the end.", examples=["WyJhY2N0XzEiXQ"]
+    )

@@ -1,24 +1,22 @@
 """Accounts: where each stands, its journal and objects, and the wait for a state."""
 
-import asyncio
-import time
+import zlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from app.errors import NotFound
-from app.machines.lifecycle import STAGES
 from app.store import views
 from app.web import schemas, shown
-from app.web.deps import Json, Page, Reader, Svc, page, reading
-from app.web.problems import documented
+from app.web.deps import IfNoneMatch, Json, Page, Reader, Svc, page, polled, reading, same_tag
+from app.web.problems import UNCHANGED, documented
+from app.web.waiting import Watch
 from app.wiring import Services
 
 router = APIRouter(tags=["accounts"])
 
 WAIT_MAX_S = 120.0
-LOOK_EVERY_S = 0.15
 
 AccountPath = Annotated[str, Path(description="The account.", examples=["acct_1SMxConnDemo"], max_length=255)]
 ById = Annotated[Page, Depends(page(str))]
@@ -32,10 +30,12 @@ async def list_accounts(
     services: Svc,
     _who: Reader,
     asked: ById,
-    state: Annotated[str | None, Query(description="Lifecycle state.")] = None,
-    country: Annotated[str | None, Query(description="Country, either case.", max_length=2)] = None,
-    held: Annotated[bool | None, Query(description="Whether automation is stopped.")] = None,
-    stuck: Annotated[bool | None, Query(description="Past its deadline, or something is parked.")] = None,
+    state: Annotated[schemas.State | None, Query(description="Lifecycle state.", examples=["live"])] = None,
+    country: Annotated[str | None, Query(description="Country, either case.", max_length=2, examples=["MX"])] = None,
+    held: Annotated[bool | None, Query(description="Whether automation is stopped.", examples=[False])] = None,
+    stuck: Annotated[
+        bool | None, Query(description="Past its deadline, or something is parked.", examples=[True])
+    ] = None,
 ) -> Response:
     """Accounts by id. The platform's own account is not among them."""
     programme, now_ms = services.programme, services.clock()
@@ -63,61 +63,57 @@ def deadlines(services: Services) -> dict[str, int]:
 @router.get(
     "/accounts/{account_id}",
     response_model=schemas.Account,
-    responses={
-        304: {"description": "Nothing changed since the version in `If-None-Match`."},
-        **documented(401, 403, 404),
-    },
+    responses=UNCHANGED | documented(401, 403, 404),
 )
 async def read_account(
     services: Svc,
     _who: Reader,
     request: Request,
     account_id: AccountPath,
-    wait_for: Annotated[str | None, Query(description="Wait until this state is reached (or passed).")] = None,
-    timeout_s: Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait, seconds.")] = 30,
-    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier answer.")] = None,
+    wait_for: Annotated[
+        schemas.State | None, Query(description="Wait until this state is reached (or passed).", examples=["live"])
+    ] = None,
+    timeout_s: Annotated[
+        float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait, seconds.", examples=[30])
+    ] = 30,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One account. With `wait_for` the answer comes once that state is reached, or as it is after `timeout_s`."""
     if wait_for is not None:
-        await _wait(services, request, account_id, wait_for, timeout_s)
+        watch: Watch = request.app.state.watch
+        await watch.reached(account_id, wait_for, timeout_s)
     async with reading(services) as conn:
         if if_none_match is not None and wait_for is None:
-            state = await views.account_state(conn, account_id)
-            if state is not None and _etag(state["version"]) in _tags(if_none_match):
-                return Response(status_code=304, headers={"ETag": _etag(state["version"])})
+            standing = await views.account_standing(conn, account_id)
+            if standing is not None and same_tag(_etag(standing, services), if_none_match):
+                return Response(status_code=304, headers={"ETag": _etag(standing, services)})
         row = await views.account(conn, account_id)
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
-    body = shown.account(row, services.programme, services.clock())
-    return Json(body, headers={"ETag": _etag(row["version"])})
+    return Json(shown.account(row, services.programme, services.clock()), headers={"ETag": _etag(row, services)})
 
 
-def _etag(version: int) -> str:
-    return f'"{version}"'
+def _etag(row: views.Row, services: Services) -> str:
+    """Changes with everything the answer shows: what was applied, a hold, an error, a call, a brake, a passed deadline."""
+    limit_s = getattr(services.programme.deadlines, row["state"], None)
+    late = limit_s is not None and services.clock() > row["since"].timestamp() * 1000 + limit_s * 1000
+    beside = [late, *(row[name] for name in _BESIDE)]
+    digest = f".{zlib.crc32(repr(beside).encode()):08x}" if any(beside) else ""
+    return f'"{row["version"]}.{row["applied"]}{digest}"'
 
 
-def _tags(header: str) -> set[str]:
-    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
-
-
-async def _wait(services: Services, request: Request, account_id: str, state: str, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while True:
-        async with reading(services) as conn:
-            row = await views.account_state(conn, account_id)
-        if row is None or reached(row["state"], state):
-            return
-        left = end - time.monotonic()
-        if left <= 0 or await request.is_disconnected():
-            return
-        await asyncio.sleep(min(left, LOOK_EVERY_S))
-
-
-def reached(now: str, wanted: str) -> bool:
-    """Whether ``wanted`` is where the account stands, lies behind it, or can never come."""
-    if now in {wanted, "closed"}:
-        return True
-    return now in STAGES and wanted in STAGES and STAGES.index(now) > STAGES.index(wanted)
+_BESIDE = [
+    "error_id",
+    "error_status",
+    "error_at",
+    "error_due_at",
+    "error",
+    "call_id",
+    "call_status",
+    "call_due_at",
+    "call_attempts",
+    "brakes",
+]
 
 
 @router.get(
@@ -155,10 +151,14 @@ async def list_objects(
 @router.get(
     "/accounts/{account_id}/objects/{object_id}",
     response_model=schemas.StripeObject,
-    responses=documented(401, 403, 404),
+    responses=UNCHANGED | documented(401, 403, 404),
 )
 async def read_object(
-    services: Svc, who: Reader, account_id: AccountPath, object_id: Annotated[str, Path(examples=["ic_1"])]
+    services: Svc,
+    who: Reader,
+    account_id: AccountPath,
+    object_id: Annotated[str, Path(description="The object, or a request of ours.", examples=["ic_1"], max_length=255)],
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One object, or a request (`req_...`): once Stripe has answered, `object_id` is what it made.
 
@@ -178,7 +178,7 @@ async def read_object(
         body["command"] = shown.command(command)
     if link is not None:
         body |= shown.hosted_link(link)
-    return Json(body)
+    return polled(body, if_none_match)
 
 
 def _asked(row: views.Row | None) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Transfer(schemas.Body):
     payout_method: str = Field(
         min_length=1, max_length=255, description="Wallet or bank account.", examples=["cwa_test_1"]
     )
-    amount: Usdc
+    amount: Usdc = Field(description="What leaves.")
     currency: Literal["usdc", "usd", "mxn", "eur"] = Field(description="What arrives.", examples=["usdc"])
     description: str | None = Field(
         None, min_length=1, max_length=500, description="For the statement.", examples=["Rent"]
@@ -103,7 +103,7 @@ class Transfer(schemas.Body):
 class FundingRequest(schemas.Body):
     """US dollars of the platform become USDC on the account."""
 
-    amount: Usd
+    amount: Usd = Field(description="What the platform pays.")
 
 
 async def act(

@@ -21,9 +21,11 @@ async def list_authorizations(
     services: Svc,
     _who: Reader,
     asked: Annotated[Page, Depends(page(datetime, str, str))],
-    account: Annotated[str | None, Query(description="Only of this account.")] = None,
-    approved: Annotated[bool | None, Query(description="Only approved, or only declined ones.")] = None,
-    reason: Annotated[str | None, Query(description="Only with this reason.")] = None,
+    account: Annotated[str | None, Query(description="Only of this account.", examples=["acct_1SMxConnDemo"])] = None,
+    approved: Annotated[
+        bool | None, Query(description="Only approved, or only declined ones.", examples=[True])
+    ] = None,
+    reason: Annotated[str | None, Query(description="Only with this reason.", examples=["approved"])] = None,
 ) -> Response:
     """Decisions, newest first."""
     async with reading(services) as conn:

@@ -50,7 +50,7 @@ class Shipping(schemas.Body):
     """Where a physical card is sent."""
 
     name: str = Field(min_length=1, max_length=100, description="Recipient.", examples=["Ana Demo"])
-    address: Address
+    address: Address = Field(description="Where to.")
     service: Literal["standard", "express", "priority"] | None = Field(
         None, description="Speed.", examples=["standard"]
     )

@@ -10,8 +10,8 @@ from app.errors import NotFound
 from app.ops import requests
 from app.store import views
 from app.web import schemas, shown
-from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
-from app.web.problems import documented
+from app.web.deps import IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
+from app.web.problems import UNCHANGED, documented
 
 router = APIRouter(tags=["commands"])
 
@@ -27,8 +27,8 @@ async def list_commands(
     services: Svc,
     _who: Reader,
     asked: Annotated[Page, Depends(page(datetime, str, str))],
-    account: Annotated[str | None, Query(description="Only of this account.")] = None,
-    status: Annotated[Status | None, Query(description="Only in this status.")] = None,
+    account: Annotated[str | None, Query(description="Only of this account.", examples=["acct_1SMxConnDemo"])] = None,
+    status: Annotated[Status | None, Query(description="Only in this status.", examples=["settled"])] = None,
     kind: Annotated[str | None, Query(description="Only of this kind.", examples=["create_card"])] = None,
 ) -> Response:
     """Commands, newest first."""
@@ -39,14 +39,16 @@ async def list_commands(
     return asked.of(rows, ["created_at", "account_id", "command_id"], shown.command)
 
 
-@router.get("/commands/{command_id}", response_model=schemas.Command, responses=documented(401, 403, 404))
-async def read_command(services: Svc, _who: Reader, command_id: CommandPath) -> Response:
+@router.get("/commands/{command_id}", response_model=schemas.Command, responses=UNCHANGED | documented(401, 403, 404))
+async def read_command(
+    services: Svc, _who: Reader, command_id: CommandPath, if_none_match: IfNoneMatch = None
+) -> Response:
     """One command."""
     async with reading(services) as conn:
         row = await views.command(conn, command_id)
     if row is None:
         raise NotFound(f"There is no command {command_id}.")
-    return Json(shown.command(row))
+    return polled(shown.command(row), if_none_match)
 
 
 @router.post("/commands/{command_id}/retries", status_code=202, response_model=schemas.Accepted, responses=Wrong)

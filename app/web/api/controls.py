@@ -42,7 +42,9 @@ async def release_hold(
     write: Writing,
     account_id: AccountPath,
     body: Annotated[schemas.Reason | None, Body()] = None,
-    reason: Annotated[str | None, Query(min_length=1, max_length=500, description="Why, when no body is sent.")] = None,
+    reason: Annotated[
+        str | None, Query(min_length=1, max_length=500, description="Why, when no body is sent.", examples=["Checked"])
+    ] = None,
 ) -> Response:
     """Let automation go on where it stopped. The reason comes in the body or the query."""
     why = body.reason if body is not None else reason

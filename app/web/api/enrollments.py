@@ -10,8 +10,8 @@ from app.errors import NotFound
 from app.ops import requests
 from app.store import views
 from app.web import schemas, shown
-from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
-from app.web.problems import documented
+from app.web.deps import IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
+from app.web.problems import UNCHANGED, documented
 
 router = APIRouter(tags=["enrollments"])
 
@@ -56,7 +56,7 @@ class Address(schemas.Body):
 class Billing(schemas.Body):
     """Billing details."""
 
-    address: Address
+    address: Address = Field(description="Where the holder is billed.")
 
 
 class Terms(schemas.Body):
@@ -71,10 +71,10 @@ class Cardholder(schemas.Body):
 
     type: Literal["individual", "company"] = Field("individual", description="Kind of holder.", examples=["individual"])
     name: str = Field(min_length=1, max_length=24, description="Name on the card, at most 24.", examples=["Ana Demo"])
-    email: Email | None = None
+    email: Email | None = Field(None, description="E-mail.", examples=["ana@example.com"])
     phone_number: str | None = Field(None, max_length=30, description="E.164.", examples=["+525555555555"])
     individual: Individual | None = Field(None, description="Needed for an individual.")
-    billing: Billing
+    billing: Billing = Field(description="Where bills go.")
     user_terms_acceptance: Terms | None = Field(
         None, description="Sent to Stripe as the acceptance of the lead's terms."
     )
@@ -91,7 +91,7 @@ class EnrollmentRequest(schemas.Body):
         description="What kind of holder.", examples=["individual"]
     )
     programme: str | None = Field(None, max_length=100, description="The programme's name.", examples=["default"])
-    cardholder: Cardholder
+    cardholder: Cardholder = Field(description="Who will hold the card.")
 
 
 @router.post(
@@ -120,7 +120,9 @@ async def list_enrollments(
     services: Svc,
     _who: Reader,
     asked: Annotated[Page, Depends(page(str))],
-    state: Annotated[Literal["requested", "created", "rejected"] | None, Query(description="Where it stands.")] = None,
+    state: Annotated[
+        Literal["requested", "created", "rejected"] | None, Query(description="Where it stands.", examples=["created"])
+    ] = None,
 ) -> Response:
     """Enrollments by id."""
     async with reading(services) as conn:
@@ -130,13 +132,18 @@ async def list_enrollments(
     return asked.of(rows, ["id"], shown.enrollment)
 
 
-@router.get("/enrollments/{enrollment_id}", response_model=schemas.Enrollment, responses=documented(401, 403, 404))
+@router.get(
+    "/enrollments/{enrollment_id}", response_model=schemas.Enrollment, responses=UNCHANGED | documented(401, 403, 404)
+)
 async def read_enrollment(
-    services: Svc, _who: Reader, enrollment_id: Annotated[str, Path(examples=["enr_5f1d7a84db00d2fce00b31a7"])]
+    services: Svc,
+    _who: Reader,
+    enrollment_id: Annotated[str, Path(description="The enrollment.", examples=["enr_5f1d7a84db00d2fce00b31a7"])],
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One enrollment: `account` is set once Stripe made it."""
     async with reading(services) as conn:
         row = await views.enrollment(conn, services.platform_account, enrollment_id)
     if row is None:
         raise NotFound(f"There is no enrollment {enrollment_id}.")
-    return Json(shown.enrollment(row))
+    return polled(shown.enrollment(row), if_none_match)

@@ -27,16 +27,22 @@ async def list_events(
     services: Svc,
     _who: Reader,
     asked: Annotated[Page, Depends(page(datetime, str, str))],
-    account: Annotated[str | None, Query(description="Only of this account.")] = None,
-    type: Annotated[str | None, Query(description="Only of this type.")] = None,  # noqa: A002 - the contract's name
+    account: Annotated[str | None, Query(description="Only of this account.", examples=["acct_1SMxConnDemo"])] = None,
+    type: Annotated[str | None, Query(description="Only of this type.", examples=["v2.core.account.updated"])] = None,  # noqa: A002 - the contract's name
     status: Annotated[
-        Literal["pending", "applied", "ignored", "parked"] | None, Query(description="Only in this status.")
+        Literal["pending", "applied", "ignored", "parked"] | None,
+        Query(description="Only in this status.", examples=["parked"]),
     ] = None,
     source: Annotated[
-        Literal["webhook", "response", "poll", "request", "timer"] | None, Query(description="Only from this source.")
+        Literal["webhook", "response", "poll", "request", "timer"] | None,
+        Query(description="Only from this source.", examples=["webhook"]),
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Arrived at this time or later.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Arrived before this time.")] = None,
+    since: Annotated[
+        AwareDatetime | None, Query(description="Arrived at this time or later.", examples=["2026-11-24T10:00:00Z"])
+    ] = None,
+    until: Annotated[
+        AwareDatetime | None, Query(description="Arrived before this time.", examples=["2026-11-25T10:00:00Z"])
+    ] = None,
 ) -> Response:
     """Events, newest arrival first."""
     async with reading(services) as conn:

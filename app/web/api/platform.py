@@ -21,8 +21,8 @@ class FundingWaiting(BaseModel):
     """Fundings that have not reached Stripe yet."""
 
     count: int = Field(description="How many.", examples=[0])
-    amount: schemas.Money
-    oldest: schemas.Time | None = Field(description="Since when the oldest waits.", examples=[None])
+    amount: schemas.Money = Field(description="How much, together.")
+    oldest: schemas.Time | None = Field(description="Since when the oldest waits.", examples=["2026-11-24T10:00:00Z"])
 
 
 class Platform(BaseModel):
@@ -34,7 +34,7 @@ class Platform(BaseModel):
         description="Minor units per currency, as last read.", examples=[{"available": {"usd": 1_000_000}}]
     )
     addresses: list[dict[str, Any]] = Field(description="Where money comes in; masked below `admin`.", examples=[[]])
-    funding_waiting: FundingWaiting
+    funding_waiting: FundingWaiting = Field(description="Fundings still to come.")
     brakes: list[schemas.Brake] = Field(description="Steps that stand still.")
 
 

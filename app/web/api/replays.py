@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from starlette.responses import Response
 
@@ -12,8 +12,8 @@ from app.ops import jobs
 from app.ops.parts import Actor
 from app.store import replays
 from app.web import schemas
-from app.web.deps import Json, Reader, Svc, Writing, reading
-from app.web.problems import documented
+from app.web.deps import IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
+from app.web.problems import UNCHANGED, documented
 
 router = APIRouter(tags=["replays"])
 
@@ -42,7 +42,7 @@ class Filter(schemas.Body):
 class BulkReplay(schemas.Reason):
     """A bulk replay."""
 
-    filter: Filter
+    filter: Filter = Field(description="Which events.")
     mode: Literal["state", "resume", "force"] = Field("state", description="As for one event.", examples=["state"])
     dry_run: bool = Field(True, strict=True, description="Only say what it would do.", examples=[True])
     rate: int = Field(100, gt=0, le=10_000, strict=True, description="Events a second at most.", examples=[100])
@@ -61,30 +61,30 @@ class Job(BaseModel):
     total: int = Field(description="Events to replay.", examples=[100])
     done: int = Field(description="Events replayed.", examples=[40])
     failed: int = Field(description="Events that failed.", examples=[0])
-    created_at: datetime
-    updated_at: datetime
+    created_at: schemas.Time
+    updated_at: schemas.Time
 
 
-JobPath = Annotated[str, Path(description="The job.", examples=["rpl_1"])]
+JobPath = Annotated[str, Path(description="The job.", examples=["rpl_1"], max_length=255)]
 Wrong = documented(400, 401, 403, 404, 409, 422)
 
 
-@router.get("/replays", response_model=schemas.Listed[Job], responses=documented(401, 403))
-async def list_replays(services: Svc, _who: Reader) -> Response:
-    """The newest jobs."""
+@router.get("/replays", response_model=schemas.Listed[Job], responses=documented(400, 401, 403, 422))
+async def list_replays(services: Svc, _who: Reader, asked: Annotated[Page, Depends(page(datetime, str))]) -> Response:
+    """Jobs, newest first."""
     async with reading(services) as conn:
-        rows = await replays.newest(conn)
-    return Json({"data": [dict(row) for row in rows], "next_cursor": None})
+        rows = await replays.newest(conn, limit=asked.fetched, after=asked.after)
+    return asked.of(rows, ["created_at", "id"], dict)
 
 
-@router.get("/replays/{replay_id}", response_model=Job, responses=documented(401, 403, 404))
-async def read_replay(services: Svc, _who: Reader, replay_id: JobPath) -> Response:
+@router.get("/replays/{replay_id}", response_model=Job, responses=UNCHANGED | documented(401, 403, 404))
+async def read_replay(services: Svc, _who: Reader, replay_id: JobPath, if_none_match: IfNoneMatch = None) -> Response:
     """One job."""
     async with reading(services) as conn:
         row = await replays.find(conn, replay_id)
     if row is None:
         raise NotFound(f"There is no replay {replay_id}.")
-    return Json(dict(row))
+    return polled(dict(row), if_none_match)
 
 
 @router.post("/replays", status_code=202, response_model=schemas.Accepted, responses=Wrong)

@@ -1,0 +1,31 @@
+"""`cardrail actions`: who did what, and why."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.desk import AsJson, Desk, Limit, at_desk, show_rows
+from app.store import audit
+from app.store.views import parsed
+
+app = typer.Typer(no_args_is_help=True, help="The audit: who did what, and why.")
+
+
+@app.command("list")
+def every(
+    who: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only where this is a part of the target.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="At this time or later, UTC unless it names a zone.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Operations of people and internal services, newest first."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        from_ = since if since is None or since.tzinfo is not None else since.replace(tzinfo=UTC)
+        rows = await audit.newest(desk.conn, limit=limit, who=who, target=target, since=from_)
+        return [{**row, "result": parsed(row["result"])} for row in rows]
+
+    columns = ["at", "who", "action", "target", "reason"]
+    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)

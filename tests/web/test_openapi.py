@@ -1,0 +1,101 @@
+"""The description is complete: nothing in it is left without words or an example, and every example is true."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from app.web.main import build
+from app.web.webhooks import AUTHORIZATIONS_PATH, PATH
+
+DOCUMENT: dict[str, Any] = build().openapi()
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+OPERATIONS = [
+    pytest.param(operation, id=f"{method} {path}")
+    for part in ("paths", "webhooks")
+    for path, item in DOCUMENT[part].items()
+    for method, operation in item.items()
+]
+API = [param for param in OPERATIONS if "/v1" in str(param.id)]
+
+
+def plain(schema: dict[str, Any]) -> bool:
+    """Whether a schema says itself what its values look like, instead of naming another that does."""
+    if "anyOf" in schema:
+        return all(plain(part) for part in schema["anyOf"] if part.get("type") != "null")
+    return "$ref" not in schema and plain(schema["items"]) if "items" in schema else "$ref" not in schema
+
+
+def resolved(response: dict[str, Any]) -> dict[str, Any]:
+    name = response.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = DOCUMENT["components"]["responses"][name] if name else response
+    return found
+
+
+def contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "requestBody" in operation:
+        yield from operation["requestBody"]["content"].items()
+    for response in operation["responses"].values():
+        yield from resolved(response).get("content", {}).items()
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_a_schema_describes_itself_and_each_of_its_fields(name: str) -> None:
+    schema = SCHEMAS[name]
+    fields: dict[str, Any] = schema.get("properties", {})
+    assert schema.get("description")
+    assert [field for field, value in fields.items() if not value.get("description")] == []
+    assert [field for field, value in fields.items() if plain(value) and not value.get("examples")] == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_describes_itself_its_parameters_and_its_answers(operation: dict[str, Any]) -> None:
+    assert all(operation.get(member) for member in ("summary", "description", "operationId", "tags"))
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"]
+        assert parameter["schema"].get("examples"), parameter["name"]
+    for status, response in operation["responses"].items():
+        answer = resolved(response)
+        assert answer["description"]
+        assert [name for name, h in answer.get("headers", {}).items() if not h.get("description")] == []
+        if int(status) >= 400 and status != "503":
+            assert "`" in answer["description"], "an error names its codes"
+    for kind, content in contents(operation):
+        assert kind == "text/event-stream" or "example" in content or "examples" in content
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_example_fits_its_schema(operation: dict[str, Any]) -> None:
+    for _, content in contents(operation):
+        if "schema" not in content:
+            continue
+        schema = {**content["schema"], "components": DOCUMENT["components"]}
+        validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+        shown = [content["example"]] if "example" in content else []
+        for example in [*shown, *(one["value"] for one in content.get("examples", {}).values())]:
+            validator.validate(example)
+    for parameter in operation.get("parameters", []):
+        for example in parameter["schema"]["examples"]:
+            jsonschema_rs.validate(parameter["schema"], example)
+
+
+@pytest.mark.parametrize("operation", API)
+def test_the_api_says_what_stops_a_request(operation: dict[str, Any]) -> None:
+    assert {"401", "403", "429", "503"} <= operation["responses"].keys()
+    assert operation["security"] == [{"HTTPBearer": []}]
+    if "requestBody" in operation:
+        assert {"400", "413", "415", "422"} <= operation["responses"].keys()
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [param.values[0]["operationId"] for param in OPERATIONS if isinstance(param.values[0], dict)]
+    assert len(names) == len(set(names))
+
+
+def test_the_key_and_the_webhooks_are_described() -> None:
+    scheme = DOCUMENT["components"]["securitySchemes"]["HTTPBearer"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert {"stripe_event", "stripe_authorization"} <= DOCUMENT["webhooks"].keys()
+    assert {PATH, AUTHORIZATIONS_PATH} <= DOCUMENT["paths"].keys()
+    assert DOCUMENT["openapi"].startswith("3.1")
