@@ -15,8 +15,10 @@ PURCHASES = (1_250, 899, 2_301)
 """Cents of the three purchases that each live account makes."""
 
 MOVED = frozenset({"posted"})
-UNDER_WAY = ("/v1/events?status=pending", "/v1/commands?status=pending", "/v1/commands?status=in_flight")
-UNDER_WAY += ("/v1/commands?status=unknown",)
+UNDER_WAY = (
+    "/v1/events?status=pending",
+    *(f"/v1/commands?status={status}" for status in ("pending", "in_flight", "unknown")),
+)
 
 
 @dataclass
