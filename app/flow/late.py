@@ -136,7 +136,7 @@ class LateRecords:
 
     async def _write(self, conn: asyncpg.Connection, record: Decided | Unreadable) -> None:
         if isinstance(record, Decided):
-            await decisions.record(conn, record)
+            await decisions.record_answered(conn, record)
             return
         envelope = record.envelope
         await decisions.keep_event(

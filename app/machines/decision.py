@@ -10,153 +10,64 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from app.machines.events import Json
 from app.machines.programme import HARD_CAP, Authorization
+from app.machines.purchase import Controls, Request
 
 INTERVALS = ("daily", "weekly", "monthly", "yearly", "all_time")
+_PER = ("per day", "per week", "per month", "per year", "over all time")
 CASH = frozenset({"automated_cash_disburse", "manual_cash_disburse"})
+CASH_CODES = frozenset({"6010", "6011"})
 IN_PERSON = frozenset({"chip", "contactless", "swipe"})
-TEXT_MAX = 255
-AMOUNT_MAX = 10**15
 NO_TIME = "no_decision_in_time"
 """Reason of the default: nobody could decide before the deadline, or the database is gone."""
 UNREADABLE = "request_unreadable"
 
-REASONS = (
-    "account_unknown",
-    "account_held",
-    "account_restricted",
-    "account_closed",
-    "account_not_live",
-    "card_unknown",
-    "card_inactive",
-    "card_canceled",
-    "currency_unsupported",
-    "amount_invalid",
-    "cash_withdrawal_not_allowed",
-    "category_blocked",
-    "category_not_allowed",
-    "country_blocked",
-    "country_not_allowed",
-    "card_presence_blocked",
-    "card_presence_not_allowed",
-    "cvc_failed",
-    "postal_code_failed",
-    "velocity_count",
-    "cap_exceeded",
-    "spending_limit_per_authorization",
-    *(f"spending_limit_{interval}" for interval in INTERVALS),
-    "velocity_amount",
-    "insufficient_balance",
-    NO_TIME,
-    UNREADABLE,
-)
-"""Every reason of a decline, in the order in which guards ask. Stable: shown, kept and branched on."""
+REASONS = {
+    "account_unknown": "We do not follow this account.",
+    "account_closed": "The account is closed.",
+    "account_held": "Automation is held for this account.",
+    "account_restricted": "A capability fell back or was refused.",
+    "account_not_live": "The account is not live yet.",
+    "card_unknown": "The account has no such card.",
+    "card_canceled": "The card is canceled.",
+    "card_inactive": "The card is not active.",
+    "cardholder_inactive": "The cardholder is not active.",
+    "currency_unsupported": "It is not in US dollars (or USDC).",
+    "amount_invalid": "The amount is negative.",
+    "cash_withdrawal_not_allowed": "The programme allows no cash withdrawals.",
+    "category_blocked": "The merchant's category is blocked.",
+    "category_not_allowed": "The merchant's category is not among the allowed ones.",
+    "country_blocked": "The merchant's country is blocked.",
+    "country_not_allowed": "The merchant's country is not among the allowed ones.",
+    "card_presence_blocked": "Buying in this way (card present or not) is blocked.",
+    "card_presence_not_allowed": "Buying in this way (card present or not) is not among the allowed ones.",
+    "pin_failed": "In person the programme asks for a PIN, and none was verified.",
+    "cvc_failed": "The programme asks for a matching CVC.",
+    "expiry_failed": "The programme asks for a matching expiry date.",
+    "postal_code_failed": "The programme asks for a matching postal code.",
+    "address_failed": "The programme asks for a matching first line of the address.",
+    "three_d_secure_failed": "The programme asks for 3-D Secure, and the holder was not authenticated.",
+    "velocity_count": "Too many requests on the card within the window.",
+    "cap_exceeded": "Above 10,000 USD per authorization, which no programme can raise.",
+    "spending_limit_per_authorization": "Above a limit per authorization.",
+    **{f"spending_limit_{i}": f"Above a limit {text}." for i, text in zip(INTERVALS, _PER, strict=True)},
+    "velocity_amount": "Too much on the card within the window.",
+    "insufficient_balance": "More than the balance that nothing else holds.",
+    NO_TIME: "Nobody could decide in time; the default answered.",
+    UNREADABLE: "The request cannot be read.",
+}
+"""Every reason of a decline with what it says, in the order in which guards ask. Stable: shown, kept, branched on."""
 
-
-class Limit(msgspec.Struct, frozen=True):
-    """At most ``amount`` per ``interval``, in these merchant categories (none named: in all)."""
-
-    amount: int
-    interval: str
-    categories: tuple[str, ...] | None = None
-
-
-class Controls(msgspec.Struct, frozen=True):
-    """``spending_controls`` of a card as Stripe shows them; an absent list binds nobody."""
-
-    allowed_categories: tuple[str, ...] | None = None
-    blocked_categories: tuple[str, ...] | None = None
-    allowed_merchant_countries: tuple[str, ...] | None = None
-    blocked_merchant_countries: tuple[str, ...] | None = None
-    allowed_card_presences: tuple[str, ...] | None = None
-    blocked_card_presences: tuple[str, ...] | None = None
-    spending_limits: tuple[Limit, ...] | None = None
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a merchant asks for: ``amount`` more on this authorization, on top of the ``held`` that it has.
-
-    ``extra`` is what Stripe reserves above the amount; ``history`` how many requests this authorization had before.
-    """
-
-    authorization: str
-    card: str
-    amount: int
-    currency: str
-    held: int = 0
-    extra: int = 0
-    hold_currency: str = "usd"
-    history: int = 0
-    controllable: bool = False
-    cashback: int = 0
-    category: str = ""
-    category_code: str = ""
-    country: str = ""
-    method: str = ""
-    cvc_check: str = ""
-    postal_code_check: str = ""
-    card_state: str | None = None
-    controls: Controls = Controls()
-
-
-def request_of(raw: Json) -> Request:
-    """Read an ``issuing.authorization`` with its ``pending_request``. Raises ValueError when it asks for nothing."""
-    pending, card = _part(raw, "pending_request"), raw.get("card")
-    if not raw.get("id") or not card or not isinstance(pending.get("amount"), int):
-        raise ValueError("no card, no authorization id or no pending amount")
-    shown: Json = card if isinstance(card, dict) else {"id": card}
-    merchant, checks, hold = _part(raw, "merchant_data"), _part(raw, "verification_data"), _part(pending, "hold_amount")
-    amount = _int(pending.get("amount"))
-    texts = [raw["id"], shown.get("id"), merchant.get("category"), merchant.get("country"), pending.get("currency")]
-    if any("\0" in str(text) or len(str(text)) > TEXT_MAX for text in texts):
-        raise ValueError("a text that cannot be kept")
-    return Request(
-        authorization=str(raw["id"]),
-        card=str(shown.get("id")),
-        amount=amount,
-        currency=str(pending.get("currency") or raw.get("currency") or "").lower(),
-        held=_int(raw.get("amount")),
-        extra=max(0, _int(hold.get("value")) - amount),
-        hold_currency=str(hold.get("currency") or "usd").lower(),
-        history=_length(raw.get("request_history")),
-        controllable=pending.get("is_amount_controllable") is True,
-        cashback=_int(_part(pending, "amount_details").get("cashback_amount")),
-        category=str(merchant.get("category") or ""),
-        category_code=str(merchant.get("category_code") or ""),
-        country=str(merchant.get("country") or "").upper(),
-        method=str(raw.get("authorization_method") or ""),
-        cvc_check=str(checks.get("cvc_check") or ""),
-        postal_code_check=str(checks.get("address_postal_code_check") or ""),
-        card_state=None if shown.get("status") is None else str(shown["status"]),
-        controls=controls_of(shown.get("spending_controls")),
-    )
-
-
-def controls_of(raw: object) -> Controls:
-    """Spending controls from Stripe's JSON. Raises ValueError (msgspec's) for what cannot be read."""
-    return msgspec.convert(raw, Controls) if isinstance(raw, dict) else Controls()
-
-
-def _part(raw: Json, name: str) -> Json:
-    found = raw.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _int(value: object) -> int:
-    if not isinstance(value, int):
-        return 0
-    if abs(value) > AMOUNT_MAX:
-        raise ValueError("an amount that cannot be meant")
-    return value
-
-
-def _length(value: object) -> int:
-    return len(value) if isinstance(value, list) else 0
+YES = {
+    "approved": "Approved as asked.",
+    "approved_partial": "A part is approved, as far as the tightest ceiling allows.",
+    "approved_check": "A check of the card for no money, approved.",
+}
+"""Every reason of an approval (and :data:`NO_TIME` where the default approves)."""
 
 
 class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one card had approved in one merchant category since each interval began."""
+    """What was approved in one merchant category since each interval began."""
 
     category: str = ""
     daily: int = 0
@@ -177,11 +88,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
     card_state: str | None = None
     controls: Controls = Controls()
+    holder_state: str | None = None
+    holder_controls: Controls = Controls()
     available: int | None = None
     balance_at: int = 0
     open: int = 0
     authorized: int = 0
     spent: tuple[Spent, ...] = ()
+    holder_spent: tuple[Spent, ...] = ()
     velocity_count: int = 0
     velocity_amount: int = 0
 
@@ -255,9 +169,10 @@ def _standing(snapshot: Snapshot, request: Request) -> str | None:
     if snapshot.card_state is None:
         return "card_unknown"
     said = {snapshot.card_state, request.card_state or "active"}
-    if "canceled" in said:
-        return "card_canceled"
-    return None if said == {"active"} else "card_inactive"
+    if said != {"active"}:
+        return "card_canceled" if "canceled" in said else "card_inactive"
+    holder = {snapshot.holder_state or "active", request.holder_state or "active"}
+    return None if holder == {"active"} else "cardholder_inactive"
 
 
 def _money(request: Request) -> str | None:
@@ -267,7 +182,8 @@ def _money(request: Request) -> str | None:
 
 
 def _merchant(snapshot: Snapshot, request: Request, rules: Authorization) -> str | None:
-    if not rules.cash_withdrawal and (request.category in CASH or request.category_code in ("6010", "6011")):
+    cash = request.category in CASH or request.category_code in CASH_CODES or request.cashback > 0
+    if cash and not rules.cash_withdrawal:
         return "cash_withdrawal_not_allowed"
     codes = {request.category, request.category_code} - {""}
     presence = {"present" if request.method in IN_PERSON else "not_present"} if request.method else set()
@@ -277,7 +193,7 @@ def _merchant(snapshot: Snapshot, request: Request, rules: Authorization) -> str
         allowed_merchant_countries=rules.allowed_countries,
         blocked_merchant_countries=rules.blocked_countries,
     )
-    for one in (programme, snapshot.controls, request.controls):
+    for one in (programme, *_controls(snapshot, request)):
         refused = (
             _listed("category", codes, one.allowed_categories, one.blocked_categories)
             or _listed(
@@ -297,13 +213,27 @@ def _listed(what: str, said: set[str], allowed: Iterable[str] | None, blocked: I
     return f"{what}_not_allowed" if allowed and not said.intersection(allowed) else None
 
 
+def _controls(snapshot: Snapshot, request: Request) -> tuple[Controls, ...]:
+    """Of card and cardholder, each as we last saw it and as this request shows it."""
+    return snapshot.controls, request.controls, snapshot.holder_controls, request.holder_controls
+
+
 def _verification(request: Request, rules: Authorization) -> str | None:
-    """Checks that the programme asks for; a card that was there in person brings neither CVC nor postal code."""
+    """Checks that the programme asks for; a card that was there in person brings none but the PIN."""
+    checks = request.checks
     if request.method in IN_PERSON:
-        return None
-    if rules.require_cvc and request.cvc_check != "match":
-        return "cvc_failed"
-    return "postal_code_failed" if rules.require_postal_code and request.postal_code_check != "match" else None
+        verified = checks.pin == "match" if checks.pin else request.method == "chip"
+        return "pin_failed" if rules.require_pin and not verified else None
+    for wanted, said, reason in (
+        (rules.require_cvc, checks.cvc, "cvc_failed"),
+        (rules.require_expiry, checks.expiry, "expiry_failed"),
+        (rules.require_postal_code, checks.postal_code, "postal_code_failed"),
+        (rules.require_address, checks.address, "address_failed"),
+    ):
+        if wanted and said != "match":
+            return reason
+    missing = rules.require_three_d_secure and checks.three_d_secure != "authenticated"
+    return "three_d_secure_failed" if missing else None
 
 
 def _velocity(snapshot: Snapshot, rules: Authorization) -> str | None:
@@ -319,15 +249,18 @@ def ceilings(snapshot: Snapshot, request: Request, rules: Authorization) -> Iter
     for interval in INTERVALS:
         limit: int | None = getattr(rules, interval)
         if limit is not None:
-            yield Ceiling(limit - _spent(snapshot, interval, None), f"spending_limit_{interval}")
-    yield from _card_limits(snapshot, request, authorized)
+            yield Ceiling(limit - _sum(snapshot.spent, interval, None), f"spending_limit_{interval}")
+    for controls in (snapshot.controls, request.controls):
+        yield from _limits(controls, snapshot.spent, request, authorized)
+    for controls in (snapshot.holder_controls, request.holder_controls):
+        yield from _limits(controls, snapshot.holder_spent, request, authorized)
     yield Ceiling(rules.velocity.amount_max - snapshot.velocity_amount, "velocity_amount")
     yield Ceiling((snapshot.available or 0) - snapshot.open - request.extra, "insufficient_balance")
 
 
-def _card_limits(snapshot: Snapshot, request: Request, authorized: int) -> Iterator[Ceiling]:
-    """Limits that Stripe holds for the card, as we last saw it and as this request shows it."""
-    for limit in (*(snapshot.controls.spending_limits or ()), *(request.controls.spending_limits or ())):
+def _limits(controls: Controls, spent: tuple[Spent, ...], request: Request, authorized: int) -> Iterator[Ceiling]:
+    """Limits that Stripe holds for a card or a cardholder."""
+    for limit in controls.spending_limits or ():
         only = frozenset(limit.categories or ())
         if only and request.category not in only:
             continue
@@ -336,11 +269,11 @@ def _card_limits(snapshot: Snapshot, request: Request, authorized: int) -> Itera
         else:
             # An interval that we do not know is summed over all time: the stricter reading.
             interval = limit.interval if limit.interval in INTERVALS else "all_time"
-            yield Ceiling(limit.amount - _spent(snapshot, interval, only or None), f"spending_limit_{interval}")
+            yield Ceiling(limit.amount - _sum(spent, interval, only or None), f"spending_limit_{interval}")
 
 
-def _spent(snapshot: Snapshot, interval: str, only: frozenset[str] | None) -> int:
-    return sum(int(getattr(s, interval)) for s in snapshot.spent if only is None or s.category in only)
+def _sum(spent: tuple[Spent, ...], interval: str, only: frozenset[str] | None) -> int:
+    return sum(int(getattr(s, interval)) for s in spent if only is None or s.category in only)
 
 
 def interval_starts(at_ms: int) -> dict[str, datetime]:

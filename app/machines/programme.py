@@ -4,6 +4,8 @@ Read once from TOML at the edge and handed in; machines never look anything up. 
 counts two decimals), windows are seconds.
 """
 
+import hashlib
+
 import msgspec
 
 STEPS = ("create_account", "create_financial_account", "create_outbound_payment", "create_cardholder", "create_card")
@@ -11,6 +13,10 @@ STEPS = ("create_account", "create_financial_account", "create_outbound_payment"
 
 HARD_CAP = 1_000_000
 """10,000.00 USD per authorization: fixed by Stripe, a programme can only be stricter."""
+
+
+LIMIT_MAX = 10**12
+VELOCITY_WINDOW_MAX_S = 31 * 86_400
 
 
 class Funding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +62,11 @@ class Velocity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Authorization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules of the real-time decision."""
+    """Rules of the real-time decision. Limits are cents; an absent one binds nobody, an empty list allows all.
+
+    ``require_pin`` is about purchases in person, where only a chip brings a PIN; the other ``require_...`` are about all
+    others. ``cash_withdrawal`` covers cash machines, cash at a counter, and cashback.
+    """
 
     default_approve: bool = False
     deadline_ms: int = 1_500
@@ -71,7 +81,11 @@ class Authorization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed_countries: tuple[str, ...] = ()
     blocked_countries: tuple[str, ...] = ()
     require_cvc: bool = False
+    require_expiry: bool = False
     require_postal_code: bool = False
+    require_address: bool = False
+    require_three_d_secure: bool = False
+    require_pin: bool = False
     partial: bool = True
     cash_withdrawal: bool = True
     velocity: Velocity = Velocity()
@@ -125,8 +139,32 @@ def faults(programme: Programme) -> list[str]:
         found.append("caps: each must be a positive number of cents")
     if not 0 <= programme.brakes.errors <= 10_000 or not 1 <= programme.brakes.window_s <= 86_400:
         found.append("brakes: errors must be between 0 and 10000, window_s between 1 and 86400")
-    if not 0 < programme.authorization.per_authorization <= HARD_CAP:
-        found.append(f"authorization.per_authorization: must be between 1 and {HARD_CAP}")
-    if not 100 <= programme.authorization.deadline_ms <= 1_900:
-        found.append("authorization.deadline_ms: must be between 100 and 1900")
-    return found
+    return found + [f"authorization.{fault}" for fault in rule_faults(programme.authorization)]
+
+
+def rule_faults(rules: Authorization) -> list[str]:
+    """What is wrong with the rules of the real-time decision, one sentence each."""
+    found = []
+    if not 0 < rules.per_authorization <= HARD_CAP:
+        found.append(f"per_authorization: must be between 1 and {HARD_CAP}")
+    if not 100 <= rules.deadline_ms <= 1_900:
+        found.append("deadline_ms: must be between 100 and 1900")
+    for name in ("daily", "weekly", "monthly", "yearly", "all_time"):
+        limit: int | None = getattr(rules, name)
+        if limit is not None and not 0 <= limit <= LIMIT_MAX:
+            found.append(f"{name}: must be between 0 and {LIMIT_MAX}")
+    velocity = rules.velocity
+    if not 1 <= velocity.window_s <= VELOCITY_WINDOW_MAX_S:
+        found.append(f"velocity.window_s: must be between 1 and {VELOCITY_WINDOW_MAX_S}")
+    if velocity.count_max < 0 or not 0 <= velocity.amount_max <= LIMIT_MAX:
+        found.append("velocity: count_max and amount_max must not be negative, nor absurd")
+    return found + [
+        f"{name}: upper-case two-letter country codes are needed"
+        for name in ("allowed_countries", "blocked_countries")
+        if any(len(country) != 2 or country != country.upper() for country in getattr(rules, name))
+    ]
+
+
+def version_of(rules: Authorization) -> str:
+    """A short name for exactly these rules: kept with every decision that they made."""
+    return hashlib.sha256(msgspec.json.encode(rules)).hexdigest()[:12]

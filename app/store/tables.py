@@ -98,6 +98,12 @@ objects = Table(
     _time("created_at", now=True),
     _time("updated_at", now=True),
     Index("objects_by_kind", "account_id", "kind", "object_id"),
+    Index(
+        "objects_debits",
+        "account_id",
+        text("(data ->> 'authorization')"),
+        postgresql_where=text("kind = 'received_debit'"),
+    ),
 )
 
 journal = Table(
@@ -185,6 +191,23 @@ decisions = Table(
     _time("decided_at", now=True),
     Index("decisions_by_card", "account_id", "card_id", "decided_at"),
     Index("decisions_by_time", "decided_at", "request_event_id"),
+    Index("decisions_by_authorization", "authorization_id"),
+    Index(
+        "decisions_mismatched",
+        "decided_at",
+        "request_event_id",
+        postgresql_where=text(
+            "stripe_approved IS NOT NULL"
+            " AND (stripe_approved <> approved OR stripe_reason IN ('webhook_timeout', 'webhook_error'))"
+        ),
+    ),
+)
+
+decision_turns = Table(
+    "decision_turns",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("turn", BigInteger, nullable=False, comment="grows with every decision of the account"),
 )
 
 rejections = Table(

@@ -41,7 +41,7 @@ _DEEPEST = 32
 
 _PLAIN: dict[str, tuple[str, ...]] = {
     **movements.PLAIN,
-    "cardholder": ("type", "metadata"),
+    "cardholder": ("type", "spending_controls", "metadata"),
     "card": (
         "type",
         "last4",

@@ -1,118 +1,14 @@
 """Real-time authorizations on a real PostgreSQL: what is answered, what is kept, and that nothing is approved twice."""
 
 import asyncio
-import itertools
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 
-from app.flow.authorize import SESSION, Authorizer
 from app.machines.programme import Authorization, Velocity
 from app.store import db, decisions
-from app.stripe.envelope import Envelope
-
-ACCOUNT, CARD = "acct_1A", "ic_1A"
-VERSION = "2026-10-14.preview"
-RULES = Authorization(velocity=Velocity(count_max=1_000))
-_numbers = itertools.count(1)
-
-Builder = Callable[..., Awaitable[Authorizer]]
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def request(
-    amount: int, *, authorization: str | None = None, card: str = CARD, held: int = 0, **more: Any
-) -> dict[str, Any]:
-    pending = {"amount": amount, "currency": "usd", "is_amount_controllable": False, **more.pop("pending", {})}
-    return {
-        "id": authorization or f"iauth_{next(_numbers)}",
-        "object": "issuing.authorization",
-        "amount": held,
-        "currency": "usd",
-        "card": {"id": card, "status": "active"},
-        "merchant_data": {"category": "grocery_stores_supermarkets", "country": "US"},
-        "authorization_method": "online",
-        "pending_request": pending,
-        "request_history": [],
-        **more,
-    }
-
-
-def event(asked: dict[str, Any], event_id: str | None = None, account: str = ACCOUNT) -> tuple[Envelope, bytes]:
-    name = event_id or f"evt_{next(_numbers)}"
-    envelope = Envelope(
-        account_id=account,
-        event_id=name,
-        type="issuing_authorization.request",
-        kind="snapshot",
-        created=datetime.now(UTC),
-        livemode=False,
-    )
-    return envelope, msgspec.json.encode({"id": name, "object": "event", "data": {"object": asked}})
-
-
-async def ask(authorizer: Authorizer, asked: dict[str, Any], event_id: str | None = None) -> dict[str, Any]:
-    response = await authorizer.answer(*event(asked, event_id))
-    assert response.status_code == 200
-    assert response.headers["stripe-version"] == VERSION
-    assert response.headers["content-type"] == "application/json"
-    answer: dict[str, Any] = msgspec.json.decode(response.body)
-    return answer
-
-
-async def seed(pool: db.Pool, *, available: int = 10_000, state: str = "live", account: str = ACCOUNT) -> None:
-    facts = {"balance": {"available": {"usdc": available}, "at": now_ms()}}
-    await pool.execute("INSERT INTO accounts (account_id, state, facts) VALUES ($1, $2, $3)", account, state, facts)
-    await put(pool, CARD, "card", "active", {"spending_controls": {"spending_limits": []}}, account=account)
-
-
-async def put(
-    pool: db.Pool, object_id: str, kind: str, state: str, data: dict[str, Any], *, account: str = ACCOUNT
-) -> None:
-    await pool.execute(
-        "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp()) ON CONFLICT (account_id, object_id)"
-        " DO UPDATE SET state = $4, data = $5, observed_at = clock_timestamp(), updated_at = clock_timestamp()",
-        account,
-        object_id,
-        kind,
-        state,
-        data,
-    )
-
-
-async def balance(pool: db.Pool, available: int, *, later_ms: int = 0) -> None:
-    facts = {"balance": {"available": {"usdc": available}, "at": now_ms() + later_ms}}
-    await pool.execute("UPDATE accounts SET facts = $2 WHERE account_id = $1", ACCOUNT, facts)
-
-
-def debit(authorization: str, amount: int) -> dict[str, Any]:
-    return {"amount": {"value": amount, "currency": "usdc"}, "authorization": authorization}
-
-
-@pytest.fixture
-async def build(dsn: str) -> AsyncIterator[Builder]:
-    """Makes authorizers, each with a pool of its own."""
-    made: list[tuple[Authorizer, db.Pool]] = []
-
-    async def one(rules: Authorization = RULES, size: int = 4, **options: Any) -> Authorizer:
-        own = await db.open_pool(dsn, size=size, name="authorize", settings=SESSION)
-        given = {"deadline_ms": 1_500, "default_approve": False, "version": VERSION, "clock": now_ms, **options}
-        made.append((Authorizer(own, rules, **given), own))
-        return made[-1][0]
-
-    yield one
-    for authorizer, own in made:
-        await authorizer.close(wait_s=0.1)
-        own.terminate()
+from tests.flow.purchases import ACCOUNT, CARD, Builder, ask, balance, debit, put, request, seed
 
 
 async def test_an_approval_is_answered_recorded_and_its_event_kept(pool: db.Pool, build: Builder) -> None:
@@ -176,6 +72,23 @@ async def test_a_limit_of_the_card_counts_what_it_spent_before(pool: db.Pool, bu
     forgotten = interval not in ("all_time", "fortnightly")
     assert (await ask(authorizer, request(100)))["approved"] == forgotten
     assert not (await ask(authorizer, request(100)))["approved"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_limit_of_the_cardholder_counts_all_its_cards(pool: db.Pool, build: Builder, shown: bool) -> None:
+    await seed(pool)
+    limit = {"spending_limits": [{"amount": 250, "interval": "weekly", "categories": []}]}
+    await put(pool, "ich_1", "cardholder", "active", {} if shown else {"spending_controls": limit})
+    for card in (CARD, "ic_2B"):
+        await put(pool, card, "card", "active", {"cardholder": "ich_1"})
+    await put(pool, "ic_other", "card", "active", {"cardholder": "ich_2"})
+    more: dict[str, Any] = {"cardholder": {"id": "ich_1", "spending_controls": limit}} if shown else {}
+    authorizer = await build()
+    assert (await ask(authorizer, request(150, **more)))["approved"]
+    assert (await ask(authorizer, request(150, card="ic_other")))["approved"]
+    refused = await ask(authorizer, request(150, card="ic_2B", **more))
+    assert refused["metadata"]["rule"] == "spending_limit_weekly"
+    assert (await ask(authorizer, request(100, card="ic_2B", **more)))["approved"]
 
 
 async def test_the_same_event_again_gets_the_same_answer_once(pool: db.Pool, build: Builder) -> None:
@@ -294,94 +207,6 @@ async def test_transfers_under_way_are_not_spent_again(pool: db.Pool, build: Bui
     authorizer = await build()
     assert (await ask(authorizer, request(301)))["metadata"]["rule"] == "insufficient_balance"
     assert (await ask(authorizer, request(300)))["approved"]
-
-
-async def test_a_stuck_account_delays_no_other(pool: db.Pool, build: Builder, dsn: str) -> None:
-    await seed(pool)
-    await seed(pool, account="acct_other")
-    authorizer = await build(deadline_ms=1_000)
-    other = await db.connect(dsn)
-    await decisions.begin(other, ACCOUNT)
-    stuck = [asyncio.create_task(ask(authorizer, request(1))) for _ in range(10)]
-    await asyncio.sleep(0.05)
-    begun = time.perf_counter()
-    response = await authorizer.answer(*event(request(1), account="acct_other"))
-    assert time.perf_counter() - begun < 0.5
-    assert msgspec.json.decode(response.body)["approved"]
-    await other.close()
-    assert all(answer["approved"] for answer in await asyncio.gather(*stuck))
-
-
-async def test_a_trial_tells_the_answer_and_leaves_no_trace(pool: db.Pool, build: Builder) -> None:
-    await seed(pool, available=1_000)
-    authorizer = await build()
-    tried = await authorizer.trial(ACCOUNT, request(1_001))
-    assert (tried["approved"], tried["reason"]) == (False, "insufficient_balance")
-    assert {"room": 1_000, "reason": "insufficient_balance"} in tried["ceilings"]  # type: ignore[operator]  # JSON
-    assert await pool.fetchval("SELECT count(*) FROM decisions") == 0
-    with pytest.raises(ValueError, match="no pending amount"):
-        await authorizer.trial(ACCOUNT, {"id": "iauth_x"})
-
-
-@pytest.mark.parametrize("default", [False, True])
-async def test_past_the_deadline_the_default_answers_and_is_kept(
-    pool: db.Pool, build: Builder, dsn: str, default: bool
-) -> None:
-    await seed(pool)
-    authorizer = await build(deadline_ms=150, default_approve=default)
-    other = await db.connect(dsn)
-    await decisions.begin(other, ACCOUNT)
-    begun = time.perf_counter()
-    answer = await ask(authorizer, request(100, authorization="iauth_d"), "evt_d")
-    assert time.perf_counter() - begun < 1.0
-    assert (answer["approved"], answer["metadata"]["rule"]) == (default, "no_decision_in_time")
-    await other.close()
-    await authorizer.settle()
-    row = await pool.fetchrow("SELECT approved, reason, inputs FROM decisions")
-    assert (row["approved"], row["reason"], row["inputs"]["why"]) == (default, "no_decision_in_time", "deadline")
-    assert await ask(authorizer, request(100, authorization="iauth_d"), "evt_d") == answer
-
-
-async def test_a_default_never_exceeds_the_hard_cap(pool: db.Pool, build: Builder, dsn: str) -> None:
-    authorizer = await build(deadline_ms=50, default_approve=True)
-    other = await db.connect(dsn)
-    await decisions.begin(other, ACCOUNT)
-    assert not (await ask(authorizer, request(1_000_001)))["approved"]
-    await other.close()
-
-
-async def test_without_a_database_the_default_answers_at_once_and_is_kept_later(
-    pool: db.Pool, build: Builder, dsn: str
-) -> None:
-    await seed(pool)
-    authorizer = await build()
-    name = await pool.fetchval("SELECT current_database()")
-    admin = await db.connect(dsn.replace(f"/{name}", "/postgres"))
-    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    await admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'authorize'",
-        name,
-    )
-    begun = time.perf_counter()
-    answers = [await ask(authorizer, request(100), f"evt_down{i}") for i in range(20)]
-    assert time.perf_counter() - begun < 1.5
-    assert {a["metadata"]["rule"] for a in answers} == {"no_decision_in_time"}
-    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    await admin.close()
-    await authorizer.settle()
-    assert await pool.fetchval("SELECT count(*) FROM decisions WHERE reason = 'no_decision_in_time'") == 20
-    assert await pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'") == 20
-    assert (await ask(authorizer, request(100)))["approved"]
-
-
-async def test_a_request_that_cannot_be_read_is_declined_and_parked(pool: db.Pool, build: Builder) -> None:
-    await seed(pool)
-    authorizer = await build()
-    answer = await ask(authorizer, {"id": "iauth_x", "object": "issuing.authorization"}, "evt_x")
-    assert (answer["approved"], answer["metadata"]["rule"]) == (False, "request_unreadable")
-    await authorizer.settle()
-    row = await pool.fetchrow("SELECT status, error FROM events")
-    assert (row["status"], row["error"]["code"]) == ("parked", "request_unreadable")
 
 
 async def test_what_stripe_recorded_joins_its_decision_and_frees_an_override(pool: db.Pool, build: Builder) -> None:

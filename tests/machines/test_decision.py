@@ -11,17 +11,14 @@ from hypothesis import strategies as st
 from app.machines.decision import (
     REASONS,
     Approve,
-    Controls,
     Decline,
-    Limit,
-    Request,
     Snapshot,
     Spent,
     decide,
     interval_starts,
-    request_of,
 )
-from app.machines.programme import HARD_CAP, Authorization, Velocity
+from app.machines.programme import HARD_CAP, Authorization, Programme, Velocity, faults
+from app.machines.purchase import Checks, Controls, Limit, Request, controls_of, request_of
 
 RULES = Authorization()
 LIVE = Snapshot(account_state="live", card_state="active", available=10_000_000)
@@ -66,6 +63,13 @@ def limits(interval: str, amount: int, *categories: str) -> Controls:
         ("category_not_allowed", {"controls": Controls(allowed_categories=("taxis",))}),
         ("country_blocked", {"controls": Controls(blocked_merchant_countries=("US",))}),
         ("country_not_allowed", {"controls": Controls(allowed_merchant_countries=("MX",))}),
+        ("cardholder_inactive", {"holder_state": "blocked"}),
+        ("approved", {"holder_state": "active"}),
+        ("category_blocked", {"holder_controls": Controls(blocked_categories=("bars",))}),
+        ("country_not_allowed", {"holder_controls": Controls(allowed_merchant_countries=("MX",))}),
+        ("spending_limit_per_authorization", {"holder_controls": limits("per_authorization", 999)}),
+        ("spending_limit_daily", {"holder_controls": limits("daily", 1_500), "holder_spent": (Spent("x", daily=501),)}),
+        ("approved", {"holder_controls": limits("daily", 1_500), "spent": (Spent("x", daily=501),)}),
         ("card_presence_blocked", {"controls": Controls(blocked_card_presences=("not_present",))}),
         ("card_presence_not_allowed", {"controls": Controls(allowed_card_presences=("present",))}),
         ("spending_limit_per_authorization", {"controls": limits("per_authorization", 999)}),
@@ -95,11 +99,24 @@ def test_what_is_known_gives_one_reason(expected: str, snapshot: dict[str, Any])
         ("category_not_allowed", {"allowed_categories": ("taxis",)}, {}),
         ("country_blocked", {"blocked_countries": ("KP",)}, {"country": "KP"}),
         ("country_not_allowed", {"allowed_countries": ("MX",)}, {"country": "US"}),
-        ("cvc_failed", {"require_cvc": True}, {"cvc_check": "mismatch"}),
-        ("cvc_failed", {"require_cvc": True}, {"cvc_check": "not_provided"}),
-        ("approved", {"require_cvc": True}, {"cvc_check": "match"}),
+        ("cvc_failed", {"require_cvc": True}, {"checks": Checks(cvc="mismatch")}),
+        ("cvc_failed", {"require_cvc": True}, {"checks": Checks(cvc="not_provided")}),
+        ("approved", {"require_cvc": True}, {"checks": Checks(cvc="match")}),
         ("approved", {"require_cvc": True}, {"method": "chip"}),
-        ("postal_code_failed", {"require_postal_code": True}, {"postal_code_check": "mismatch"}),
+        ("postal_code_failed", {"require_postal_code": True}, {"checks": Checks(postal_code="mismatch")}),
+        ("expiry_failed", {"require_expiry": True}, {"checks": Checks(expiry="mismatch")}),
+        ("address_failed", {"require_address": True}, {"checks": Checks(address="not_provided")}),
+        ("three_d_secure_failed", {"require_three_d_secure": True}, {"checks": Checks(three_d_secure="failed")}),
+        ("approved", {"require_three_d_secure": True}, {"checks": Checks(three_d_secure="authenticated")}),
+        ("pin_failed", {"require_pin": True}, {"method": "contactless"}),
+        ("pin_failed", {"require_pin": True}, {"method": "chip", "checks": Checks(pin="mismatch")}),
+        ("approved", {"require_pin": True}, {"method": "chip"}),
+        ("approved", {"require_pin": True}, {"method": "swipe", "checks": Checks(pin="match")}),
+        ("approved", {"require_pin": True}, {"method": "online"}),
+        ("cash_withdrawal_not_allowed", {"cash_withdrawal": False}, {"cashback": 1}),
+        ("cash_withdrawal_not_allowed", {"cash_withdrawal": False}, {"category_code": "6011"}),
+        ("spending_limit_daily", {}, {"holder_controls": limits("daily", 999)}),
+        ("cardholder_inactive", {}, {"holder_state": "inactive"}),
         ("cash_withdrawal_not_allowed", {"cash_withdrawal": False}, {"category": "automated_cash_disburse"}),
         ("approved", {}, {"category": "automated_cash_disburse"}),
         ("currency_unsupported", {}, {"currency": "mxn"}),
@@ -163,7 +180,47 @@ def test_a_request_is_read_from_stripes_words() -> None:
         }
     )
     assert (asked.amount, asked.held, asked.extra, asked.history, asked.cashback) == (100, 300, 50, 1, 20)
-    assert (asked.category, asked.country, asked.cvc_check, asked.controllable) == ("taxis", "US", "match", True)
+    assert (asked.category, asked.country, asked.checks.cvc, asked.controllable) == ("taxis", "US", "match", True)
+
+
+@pytest.mark.parametrize(
+    ("card", "beside", "expected"),
+    [
+        ({"cardholder": "ich_1"}, None, ("ich_1", None, None)),
+        ({}, "ich_1", ("ich_1", None, None)),
+        ({"cardholder": "ich_1"}, {"id": "ich_1", "status": "blocked"}, ("ich_1", "blocked", None)),
+        (
+            {"cardholder": {"id": "ich_1", "status": "active", "spending_controls": {"blocked_categories": ["bars"]}}},
+            "ich_1",
+            ("ich_1", "active", ("bars",)),
+        ),
+    ],
+)
+def test_the_cardholder_is_read_wherever_stripe_shows_it(card: dict[str, Any], beside: Any, expected: Any) -> None:
+    raw = {"id": "i", "card": {"id": "ic", **card}, "cardholder": beside, "pending_request": {"amount": 1}}
+    asked = request_of(raw)
+    assert (asked.holder, asked.holder_state, asked.holder_controls.blocked_categories) == expected
+
+
+def test_limits_in_another_currency_are_left_to_stripe() -> None:
+    limit = {"amount": 1, "interval": "daily"}
+    assert controls_of({"spending_limits": [limit], "spending_limits_currency": "mxn"}).spending_limits is None
+    assert controls_of({"spending_limits": [limit], "spending_limits_currency": "usd"}).spending_limits
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"per_authorization": HARD_CAP + 1},
+        {"daily": -1},
+        {"deadline_ms": 2_000},
+        {"blocked_countries": ("us",)},
+        {"velocity": Velocity(window_s=0)},
+        {"velocity": Velocity(count_max=-1)},
+    ],
+)
+def test_rules_that_cannot_be_meant_stop_the_start(rules: dict[str, Any]) -> None:
+    assert len(faults(Programme(authorization=Authorization(**rules)))) == 1
 
 
 @pytest.mark.parametrize(

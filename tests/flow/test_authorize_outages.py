@@ -1,0 +1,87 @@
+"""Real-time authorizations when the database is slow, held up or gone: an answer in time, kept afterwards."""
+
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from app.store import db
+from tests.flow.purchases import ACCOUNT, Builder, ask, event, request, seed, take_turn
+
+
+async def test_a_stuck_account_delays_no_other(pool: db.Pool, build: Builder, dsn: str) -> None:
+    await seed(pool)
+    await seed(pool, account="acct_other")
+    authorizer = await build(deadline_ms=1_000)
+    other = await db.connect(dsn)
+    await take_turn(other, ACCOUNT)
+    stuck = [asyncio.create_task(ask(authorizer, request(1))) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    begun = time.perf_counter()
+    response = await authorizer.answer(*event(request(1), account="acct_other"))
+    assert time.perf_counter() - begun < 0.5
+    assert msgspec.json.decode(response.body)["approved"]
+    await other.close()
+    assert all(answer["approved"] for answer in await asyncio.gather(*stuck))
+
+
+@pytest.mark.parametrize("default", [False, True])
+async def test_past_the_deadline_the_default_answers_and_is_kept(
+    pool: db.Pool, build: Builder, dsn: str, default: bool
+) -> None:
+    await seed(pool)
+    authorizer = await build(deadline_ms=150, default_approve=default)
+    other = await db.connect(dsn)
+    await take_turn(other, ACCOUNT)
+    begun = time.perf_counter()
+    answer = await ask(authorizer, request(100, authorization="iauth_d"), "evt_d")
+    assert time.perf_counter() - begun < 1.0
+    assert (answer["approved"], answer["metadata"]["rule"]) == (default, "no_decision_in_time")
+    await other.close()
+    await authorizer.settle()
+    row = await pool.fetchrow("SELECT approved, reason, inputs FROM decisions")
+    assert (row["approved"], row["reason"], row["inputs"]["why"]) == (default, "no_decision_in_time", "deadline")
+    assert await ask(authorizer, request(100, authorization="iauth_d"), "evt_d") == answer
+
+
+async def test_a_default_never_exceeds_the_hard_cap(pool: db.Pool, build: Builder, dsn: str) -> None:
+    authorizer = await build(deadline_ms=50, default_approve=True)
+    other = await db.connect(dsn)
+    await take_turn(other, ACCOUNT)
+    assert not (await ask(authorizer, request(1_000_001)))["approved"]
+    await other.close()
+
+
+async def test_without_a_database_the_default_answers_at_once_and_is_kept_later(
+    pool: db.Pool, build: Builder, dsn: str
+) -> None:
+    await seed(pool)
+    authorizer = await build()
+    name = await pool.fetchval("SELECT current_database()")
+    admin = await db.connect(dsn.replace(f"/{name}", "/postgres"))
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'authorize'",
+        name,
+    )
+    begun = time.perf_counter()
+    answers = [await ask(authorizer, request(100), f"evt_down{i}") for i in range(20)]
+    assert time.perf_counter() - begun < 1.5
+    assert {a["metadata"]["rule"] for a in answers} == {"no_decision_in_time"}
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await admin.close()
+    await authorizer.settle()
+    assert await pool.fetchval("SELECT count(*) FROM decisions WHERE reason = 'no_decision_in_time'") == 20
+    assert await pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'") == 20
+    assert (await ask(authorizer, request(100)))["approved"]
+
+
+async def test_a_request_that_cannot_be_read_is_declined_and_parked(pool: db.Pool, build: Builder) -> None:
+    await seed(pool)
+    authorizer = await build()
+    answer = await ask(authorizer, {"id": "iauth_x", "object": "issuing.authorization"}, "evt_x")
+    assert (answer["approved"], answer["metadata"]["rule"]) == (False, "request_unreadable")
+    await authorizer.settle()
+    row = await pool.fetchrow("SELECT status, error FROM events")
+    assert (row["status"], row["error"]["code"]) == ("parked", "request_unreadable")
