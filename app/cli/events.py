@@ -182,4 +182,5 @@ def show_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_
 
 
 replays.command("start")(ops.start_replay)
+replays.command("confirm")(ops.confirm_replay)
 replays.command("stop")(ops.stop_replay)

@@ -6,21 +6,24 @@ on the same database, and need Stripe only where they read it.
 
 import asyncio
 import getpass
+import hmac
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
+import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.desk import AsJson, WhyOption, Yes, ending, err, out, settings, show_json, show_rows, show_thing
-from app.errors import BadInput
+from app.errors import BadInput, Forbidden
+from app.log import configure_logging
 from app.ops import backfill as backfills
 from app.ops import doctor as doctors
 from app.ops import jobs, rebuild, replay
 from app.ops import reconcile as reconciles
 from app.ops.parts import Actor
-from app.store import replays
+from app.store import audit, keys, replays
 from app.wiring import Services, open_services
 
 EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
@@ -35,6 +38,8 @@ def who(reason: str) -> Actor:
 
 
 def run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
+    configure_logging(level="warning")  # to stderr: what is asked for stands alone on stdout
+
     async def go() -> Any:
         async with open_services(settings()) as services:
             return await work(services)
@@ -65,18 +70,34 @@ def replay_event(
     """Replay one event; without --yes say which transitions and commands would follow."""
 
     async def work(services: Services) -> dict[str, Any]:
-        if mode not in replay.MODES:
-            raise BadInput(f"The mode is one of {', '.join(replay.MODES)}.", code="bad_mode")
-        if yes:
-            return (await replay.replay(services, event_id, mode, who(reason))).report()
+        _check_mode(mode, reason, yes=yes)
         async with services.pool.acquire() as conn:
             row = await replay.found_event(conn, event_id)
+            if yes:
+                return await _replayed(services, conn, row, mode, who(reason))
             planned = await replay.plan(conn, services, row, mode)
             return {"dry_run": True, "would": planned.does, **planned.report()}
 
     show_thing(run(work, as_json=as_json), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
+
+
+def _check_mode(mode: str, reason: str, *, yes: bool) -> None:
+    if mode not in replay.MODES:
+        raise BadInput(f"The mode is one of {', '.join(replay.MODES)}.", code="bad_mode")
+    if mode == "force" and yes and reason == WHY:
+        raise BadInput("A forced replay needs a --reason.", code="bad_replay")
+
+
+async def _replayed(
+    services: Services, conn: asyncpg.Connection, row: replays.Row, mode: str, actor: Actor
+) -> dict[str, Any]:
+    done = await jobs.replay_event(conn, services, row, mode, actor)
+    target, result = row["event_id"], {"mode": mode, "id": done["id"], "state": done["state"]}
+    await audit.note(conn, who=actor.who, action="events.replay", target=target, reason=actor.reason, result=result)
+    said = {k: v for k, v in done.items() if k in ("id", "state", "needs_confirmation")}
+    return {**done["plan"], **said, "event": row["event_id"]}
 
 
 def start_replay(
@@ -100,9 +121,10 @@ def start_replay(
     asked = {"account": account, "type": type_, "status": status, "source": source, **times}
 
     async def work(services: Services) -> dict[str, Any]:
+        _check_mode(mode, reason, yes=yes)
         async with services.pool.acquire() as conn, conn.transaction():
-            made = await jobs.start(conn, asked, mode=mode, rate=rate, dry_run=not yes, actor=who(reason))
-        return made if not (yes and follow) else await _follow(services, made["id"], as_json=as_json)
+            made = await jobs.start(conn, services, asked, mode=mode, rate=rate, dry_run=not yes, actor=who(reason))
+        return made if not follow else {**made, **await _follow(services, made["id"], as_json=as_json)}
 
     made = run(work, as_json=as_json)
     show_thing(made, as_json=as_json)
@@ -120,11 +142,47 @@ async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, A
             async with services.pool.acquire() as conn:
                 row = await replays.find(conn, job)
             assert row is not None
-            progress(row["done"], row["total"])
-            if row["state"] != "running":
+            foreseen = row["forecast"] or {"events": 0, "complete": False}
+            looking = row["state"] == "planned" and not foreseen["complete"]
+            progress(foreseen["events"] if looking else row["done"], row["total"])
+            if row["state"] != "running" and not looking:
                 return dict(row)
             if not busy:
                 await asyncio.sleep(FOLLOW_EVERY_S)
+
+
+def confirm_replay(
+    replay_id: Annotated[str, typer.Argument(metavar="REPLAY")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")],
+    key: Annotated[
+        str,
+        typer.Option(
+            prompt="Admin's API key, another than the one that asked", hide_input=True, help="Asked for when not given."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Let a forced replay run that somebody else asked for."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        async with services.pool.acquire() as conn, conn.transaction():
+            actor = await _admin(services, conn, key, reason)
+            made = await jobs.confirm(conn, replay_id, actor)
+            await audit.note(conn, who=actor.who, action="replays.confirm", target=replay_id, reason=reason)
+        return made
+
+    show_thing(run(work, as_json=as_json), as_json=as_json)
+
+
+async def _admin(services: Services, conn: asyncpg.Connection, key: str, reason: str) -> Actor:
+    """Who this admin's key is."""
+    bootstrap = services.settings.admin_key
+    if bootstrap is not None and hmac.compare_digest(bootstrap.encode(), key.encode()):
+        return Actor(who="bootstrap", reason=reason, key="key_bootstrap")
+    found = await keys.find(conn, key)
+    if found is None or found["scope"] != "admin":
+        raise Forbidden("This is no valid key with scope admin.")
+    return Actor(who=found["name"], reason=reason, key=found["id"])
 
 
 def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:

@@ -34,11 +34,15 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Caps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ceilings on money that moves by itself or on request; a command above one is parked, never sent."""
+    """Ceilings on money that moves by itself or on request; a command above one is parked, never sent.
+
+    A forced replay whose commands would move more than ``force_unconfirmed`` waits for a second admin's key.
+    """
 
     per_command: int = 1_000_000
     per_account_day: int = 1_000_000
     per_programme_day: int = 100_000_000
+    force_unconfirmed: int = 100_000
 
 
 class Brakes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +135,8 @@ def faults(programme: Programme) -> list[str]:
         found.append("countries: a list of upper-case two-letter country codes is needed")
     if programme.funding.amount <= 0:
         found.append("funding.amount: must be a positive number of cents")
+    if programme.caps.force_unconfirmed < 0:
+        found.append("caps.force_unconfirmed: must be 0 or more cents")
     if not 1 <= programme.funding.attempts_max <= 10:
         found.append("funding.attempts_max: must be between 1 and 10")
     if programme.funding.amount > programme.caps.per_command:

@@ -32,7 +32,8 @@ class Parts(Protocol):
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks for an operation, and why."""
+    """Who asks for an operation, and why. ``key`` is the id of the API key, or who is at the command line."""
 
     who: str
     reason: str
+    key: str = ""

@@ -22,8 +22,8 @@ from app.machines.lifecycle import Facts
 from app.machines.registry import MACHINES
 from app.machines.story import Story, Told, fold
 from app.ops import rebuild
-from app.ops.parts import Actor, Parts
-from app.store import audit, rebuilds, states
+from app.ops.parts import Parts
+from app.store import rebuilds, states
 from app.stripe import catalog, envelope, translate
 from app.stripe.translate import Poisoned
 
@@ -37,7 +37,7 @@ NEVER_FORCED = ("hold.", "account.repaired")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay does: ``leaving`` and ``suppressed`` are ``{id, kind, intent, status}``.
+    """What a replay does: ``leaving``, ``held_back`` and ``suppressed`` are ``{id, kind, intent, status, amount}``.
 
     ``state`` is ``planned``, or once done ``pending`` (apply takes it up), ``applied``, ``compared`` or ``appended``.
     """
@@ -56,6 +56,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: str | None = None
     equal: bool | None = None
     differences: list[dict[str, Any]] = []
+
+    @property
+    def amount(self) -> int:
+        """Minor units that would leave at once."""
+        return sum(command["amount"] or 0 for command in self.leaving)
 
     def report(self) -> dict[str, Any]:
         """As plain data."""
@@ -86,32 +91,88 @@ def must_allow(row: rebuilds.Row, mode: str, parts: Parts) -> None:
 async def plan(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str) -> Plan:
     """What replaying the event would do, computed on the state as it is; nothing is written."""
     must_allow(row, mode, parts)
-    account, applied = row["account_id"], row["status"] == "applied"
-    base = {"event": row["event_id"], "account": account, "type": row["type"], "status": row["status"], "mode": mode}
-    if mode == "state" and applied:
-        found = (await rebuild.check(parts, account)).report()
+    if mode == "state" and row["status"] == "applied":
+        found = (await rebuild.check(parts, row["account_id"])).report()
         does = "folds the account's log again and compares; no command leaves"
-        return Plan(**base, does=does, equal=found["equal"], differences=found["differences"])
-    does = {
-        "state": "writes the effect; new commands are parked as suppressed_by_replay",
-        "resume": "gives the event back to apply; the next step may follow",
-        "force": "appends a copy to the log" if applied else "gives the event back to apply",
-    }[mode]
-    one = work_of(row)
-    happenings, unreadable = _understood(one)
-    story = await _story(conn, parts, account, happenings)
-    told = fold(story, happenings) if unreadable is None else Told()
-    known = await rebuilds.commands_known(conn, account, [command_id(account, c.intent) for c in told.commands])
-    new, done = _split(account, told, known)
-    return Plan(
-        **base,
-        does=does,
-        transitions=[_line(line) for line in told.lines],
-        leaving=[] if mode == "state" else new,
-        held_back=new if mode == "state" else [],
-        suppressed=done,
-        unreadable=unreadable,
-    )
+        return Plan(**_named(row, mode), does=does, equal=found["equal"], differences=found["differences"])
+    return await (await Dry.open(conn, parts, row["account_id"])).plan(conn, row, mode)
+
+
+def _named(row: rebuilds.Row, mode: str) -> dict[str, Any]:
+    return {
+        "event": row["event_id"],
+        "account": row["account_id"],
+        "type": row["type"],
+        "status": row["status"],
+        "mode": mode,
+    }
+
+
+class Dry:
+    """One account's story in memory, into which events are folded to see what they would do; nothing is written."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._loaded: set[str] = set()
+        self._issued: dict[str, list[rebuilds.Row]] | None = None
+
+    @property
+    def account(self) -> str:
+        return self._story.account_id
+
+    @classmethod
+    async def open(cls, conn: asyncpg.Connection, parts: Parts, account: str) -> "Dry":
+        return cls(await _story(conn, parts, account, ()))
+
+    async def plan(self, conn: asyncpg.Connection, row: rebuilds.Row, mode: str) -> Plan:
+        """What this event would do after those that were folded here before it."""
+        happenings, unreadable = _understood(work_of(row))
+        await self._load(conn, happenings)
+        told = fold(self._story, happenings) if unreadable is None else Told()
+        known = await _known(conn, self.account, told)
+        new, done = _split(self.account, told, known)
+        if row["status"] == "applied":
+            done += [
+                command for command in await self._once_issued(conn, row["event_id"]) if command["id"] not in known
+            ]
+        return Plan(
+            **_named(row, mode),
+            does={
+                "state": "writes the effect; new commands are parked as suppressed_by_replay",
+                "resume": "gives the event back to apply; the next step may follow",
+                "force": "appends a copy to the log" if row["status"] == "applied" else "gives the event back to apply",
+            }[mode],
+            transitions=[_line(line) for line in told.lines],
+            leaving=[] if mode == "state" else new,
+            held_back=new if mode == "state" else [],
+            suppressed=done,
+            unreadable=unreadable,
+        )
+
+    async def _once_issued(self, conn: asyncpg.Connection, event_id: str) -> list[dict[str, Any]]:
+        """The commands that this event led to when it was applied: they exist, so none is made again."""
+        if self._issued is None:
+            self._issued = {}
+            for row in await rebuilds.commands_of(conn, self.account):
+                self._issued.setdefault(row["caused_by"], []).append(row)
+        return [
+            {name: row[name] for name in ("id", "kind", "intent", "status", "amount")}
+            for row in self._issued.get(event_id, ())
+        ]
+
+    async def _load(self, conn: asyncpg.Connection, happenings: tuple[Happening, ...]) -> None:
+        """The objects that these happenings name and that are not here yet."""
+        wanted = set(named(happenings)) - self._loaded
+        if wanted:
+            self._loaded |= wanted
+            for row in await states.load_objects(conn, [(self.account, name) for name in sorted(wanted)]):
+                self._story.objects.setdefault(row["object_id"], held(row))
+
+
+async def _known(conn: asyncpg.Connection, account: str, told: Told) -> dict[str, str]:
+    """Those of the commands told that exist already, with their status."""
+    wanted = [command_id(account, command.intent) for command in told.commands]
+    return await rebuilds.commands_known(conn, account, wanted) if wanted else {}
 
 
 def _understood(one: Work) -> tuple[tuple[Happening, ...], str | None]:
@@ -144,7 +205,13 @@ def _split(account: str, told: Told, known: dict[str, str]) -> tuple[list[dict[s
     done: list[dict[str, Any]] = []
     for command in told.commands:
         made = command_id(account, command.intent)
-        row = {"id": made, "kind": command.kind, "intent": command.intent, "status": known.get(made)}
+        row = {
+            "id": made,
+            "kind": command.kind,
+            "intent": command.intent,
+            "status": known.get(made),
+            "amount": command.moves.value if command.moves else None,
+        }
         (done if made in known else new).append(row)
     return new, done
 
@@ -160,37 +227,30 @@ def _line(line: Any) -> dict[str, Any]:
     }
 
 
-async def replay(parts: Parts, event_id: str, mode: str, actor: Actor, account_id: str | None = None) -> Plan:
-    """Replay one event and note who did it. Raises NotFound and Conflict."""
-    async with parts.pool.acquire() as conn:
-        row = await found_event(conn, event_id, account_id)
-        done = await again(conn, parts, row, mode)
-        result = {"mode": mode, "status": row["status"], "equal": done.equal}
-        await audit.note(
-            conn, who=actor.who, action="events.replay", target=event_id, reason=actor.reason, result=result
-        )
-    return done
+async def again(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str, *, job: str | None = None) -> str:
+    """Do it, without asking what would follow and without the audit row. Returns the state as in :class:`Plan`.
 
-
-async def again(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str) -> Plan:
-    """Do it, without the audit row: one step of a bulk job as well."""
-    planned = await plan(conn, parts, row, mode)
+    The copy that ``force`` appends is named after the ``job``, so a job that does a chunk again appends nothing twice.
+    """
+    must_allow(row, mode, parts)
     account, event_id = row["account_id"], row["event_id"]
     if row["status"] == "applied":
         if mode == "force":
-            await rebuilds.copy_event(conn, account, event_id, f"{event_id}~{uuid4().hex[:12]}")
-        return msgspec.structs.replace(planned, state="appended" if mode == "force" else "compared")
+            await rebuilds.copy_event(conn, account, event_id, f"{event_id}~{job or uuid4().hex[:12]}")
+        return "appended" if mode == "force" else "compared"
     if mode == "state":
-        return await _effect_only(conn, parts, row, planned)
+        await _effect_only(conn, parts, row)
+        return "applied"
     if not await rebuilds.to_pending(conn, account, event_id):
         raise Conflict(f"{event_id} was applied meanwhile.", code="event_applied")
-    return msgspec.structs.replace(planned, state="pending")
+    return "pending"
 
 
-async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, planned: Plan) -> Plan:
+async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row) -> None:
     """Write the effect of an event that had none yet, under the account's lease, and park what it would send."""
-    if planned.unreadable is not None:
-        raise Conflict(f"{row['event_id']} cannot be folded: {planned.unreadable}.", code="event_unreadable")
+    _, unreadable = _understood(work_of(row))
+    if unreadable is not None:
+        raise Conflict(f"{row['event_id']} cannot be folded: {unreadable}.", code="event_unreadable")
     account, token = row["account_id"], uuid4()
     await rebuild.take_lease(conn, account, token)
     try:
@@ -204,18 +264,14 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
             one.told = fold(story, one.happenings)
             if one.told.refused and not one.told.changed:
                 raise Conflict(f"{row['event_id']} is refused: {one.told.refused[0][1]}.", code="event_refused")
-            known = await rebuilds.commands_known(
-                conn, account, [command_id(account, c.intent) for c in one.told.commands]
-            )
+            known = await _known(conn, account, one.told)
             batch = Batch({account: story}, await states.load_accounts(conn, [account]))
             batch.add(one)
             passed = await states.fence(conn, token, [batch.account(account)])
             if not passed:
                 raise Conflict(f"The lease of {account} was lost; nothing was written.", code="account_busy")
             await batch.write(conn, passed)
-            new, done = _split(account, one.told, known)
+            new, _ = _split(account, one.told, known)
             await rebuilds.hold_back(conn, account, [c["id"] for c in new], SUPPRESSED)
     finally:
         await states.release(conn, token, [account])
-    lines = [_line(line) for line in one.told.lines]
-    return msgspec.structs.replace(planned, state="applied", transitions=lines, held_back=new, suppressed=done)

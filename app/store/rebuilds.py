@@ -90,6 +90,16 @@ async def commands_known(conn: Connection, account_id: str, command_ids: Sequenc
     return {row["command_id"]: row["status"] for row in rows}
 
 
+async def commands_of(conn: Connection, account_id: str) -> list[Row]:
+    """Every command of an account, without its parameters."""
+    return list(
+        await conn.fetch(
+            "SELECT command_id AS id, kind, intent, status, amount, caused_by FROM outbox WHERE account_id = $1",
+            account_id,
+        )
+    )
+
+
 async def hold_back(conn: Connection, account_id: str, command_ids: Sequence[str], error: Row) -> None:
     """Park commands that this very transaction inserted, so that none of them leaves."""
     await conn.execute(

@@ -283,6 +283,12 @@ replays = Table(
     Column("done", BigInteger, nullable=False, server_default=text("0")),
     Column("failed", BigInteger, nullable=False, server_default=text("0")),
     Column("cursor", JSONB(none_as_null=True)),
+    Column("dry_run", Boolean, nullable=False, server_default=text("false")),
+    Column("forecast", JSONB(none_as_null=True), comment="what it would do; complete when all was looked at"),
+    Column("by_key", Text, comment="id of the API key that asked, or who was at the command line"),
+    Column("confirmed_by", Text),
+    Column("confirmed_key", Text, comment="another key than by_key"),
+    _time("confirmed_at", nullable=True),
     _time("created_at", now=True),
     _time("updated_at", now=True),
 )

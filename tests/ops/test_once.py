@@ -88,13 +88,18 @@ class Chaos:
         rows = await self._events("true")
         if rows:
             with contextlib.suppress(CardrailError):
-                await replay.replay(self.world.services, rows[how[0] % len(rows)], how[1], ME)
+                await self.again(rows[how[0] % len(rows)], how[1])
+
+    async def again(self, event_id: str, mode: str) -> None:
+        async with self.world.pool.acquire() as conn:
+            row = await replay.found_event(conn, event_id)
+            await jobs.replay_event(conn, self.world.services, row, mode, ME)
 
     async def _bulk(self, how: tuple[str, str | None]) -> None:
         mode, status = how
         asked = {"status": status} if status else {"account": self.account or "acct_none"}
         async with self.world.pool.acquire() as conn, conn.transaction():
-            made = await jobs.start(conn, asked, mode=mode, rate=10_000, dry_run=False, actor=ME)
+            made = await jobs.start(conn, self.world.services, asked, mode=mode, rate=10_000, dry_run=False, actor=ME)
         await self.finish_job(made["id"])
 
     async def finish_job(self, job: str) -> None:
@@ -120,7 +125,7 @@ class Chaos:
         async with asyncio.timeout(30):
             while True:
                 for event_id in await self._events("status IN ('ignored', 'parked')"):
-                    await replay.replay(self.world.services, event_id, "resume", ME)
+                    await self.again(event_id, "resume")
                 for row in await self.world.pool.fetch("SELECT command_id FROM outbox WHERE status = 'parked'"):
                     async with self.world.pool.acquire() as conn, conn.transaction():
                         await requests.retry_command(conn, row["command_id"])

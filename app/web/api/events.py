@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from app.errors import NotFound
-from app.ops import replay, requests
+from app.ops import jobs, replay, requests
+from app.ops.parts import Actor
 from app.store import views
 from app.web import schemas, shown
 from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
@@ -134,7 +135,8 @@ class Replay(schemas.Reason):
 @router.post("/events/{event_id}/replays", status_code=202, response_model=schemas.Accepted, responses=Wrong)
 async def replay_event(services: Svc, write: Writing, event_id: EventPath, body: Replay) -> Response:
     """Replay one event. Dry by default: `plan` says which transitions and commands would follow, and which commands are
-    suppressed because they exist already.
+    suppressed because they exist already. A `force` whose commands would move more than the programme's
+    `caps.force_unconfirmed` becomes a planned replay (`rpl_...`) that another admin's key confirms.
     """
     href = f"/v1/events/{event_id}"
     if body.dry_run:
@@ -143,10 +145,11 @@ async def replay_event(services: Svc, write: Writing, event_id: EventPath, body:
             planned = await replay.plan(conn, services, row, body.mode)
         return Json({"id": event_id, "state": "planned", "href": href, "plan": planned.report()}, 202)
 
+    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
+
     async def work(conn: asyncpg.Connection) -> dict[str, Any]:
         row = await replay.found_event(conn, event_id)
-        done = await replay.again(conn, services, row, body.mode)
-        return {"id": event_id, "state": done.state, "href": href, "plan": done.report()}
+        return await jobs.replay_event(conn, services, row, body.mode, actor)
 
     return await write.do(work, body, reason=body.reason)
 

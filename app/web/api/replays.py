@@ -12,7 +12,7 @@ from app.ops import jobs
 from app.ops.parts import Actor
 from app.store import replays
 from app.web import schemas
-from app.web.deps import IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
+from app.web.deps import AdminWriting, IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
 from app.web.problems import UNCHANGED, documented
 
 router = APIRouter(tags=["replays"])
@@ -61,6 +61,16 @@ class Job(BaseModel):
     total: int = Field(description="Events to replay.", examples=[100])
     done: int = Field(description="Events replayed.", examples=[40])
     failed: int = Field(description="Events that failed.", examples=[0])
+    dry_run: bool = Field(description="Whether it only says what it would do.", examples=[False])
+    forecast: dict[str, Any] | None = Field(
+        description="What it would do: transitions, commands by kind that would leave, are held back, or are suppressed"
+        " as already made; `complete` once every event was looked at.",
+        examples=[{"complete": True, "events": 100, "leaving": {}, "amount": 0}],
+    )
+    needs_confirmation: bool = Field(description="Whether it waits for another admin's key.", examples=[False])
+    confirmed_by: str | None = Field(description="Who confirmed it.", examples=[None])
+    confirmed_at: schemas.Time | None
+    last_error: str | None = Field(description="What went wrong last.", examples=[None])
     created_at: schemas.Time
     updated_at: schemas.Time
 
@@ -88,12 +98,18 @@ async def read_replay(services: Svc, _who: Reader, replay_id: JobPath, if_none_m
 
 
 @router.post("/replays", status_code=202, response_model=schemas.Accepted, responses=Wrong)
-async def start_replay(write: Writing, body: BulkReplay) -> Response:
-    """Start a bulk replay; dry by default: a `planned` job says how many events there are, and is never run."""
-    actor = Actor(who=write.principal.name, reason=body.reason)
+async def start_replay(services: Svc, write: Writing, body: BulkReplay) -> Response:
+    """Start a bulk replay; dry by default: a `planned` job says in `forecast` what it would do, and is never run.
+
+    A `force` that would move more than the programme's `caps.force_unconfirmed` stays `planned` until another admin's
+    key confirms it.
+    """
+    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
     asked = body.filter.model_dump(exclude_none=True)
     return await write.do(
-        lambda conn: jobs.start(conn, asked, mode=body.mode, rate=body.rate, dry_run=body.dry_run, actor=actor),
+        lambda conn: jobs.start(
+            conn, services, asked, mode=body.mode, rate=body.rate, dry_run=body.dry_run, actor=actor
+        ),
         body,
         reason=body.reason,
     )
@@ -103,3 +119,10 @@ async def start_replay(write: Writing, body: BulkReplay) -> Response:
 async def stop_replay(write: Writing, replay_id: JobPath) -> Response:
     """Stop a bulk replay; what it did stays done."""
     return await write.do(lambda conn: jobs.stop(conn, replay_id))
+
+
+@router.post("/replays/{replay_id}/confirmations", status_code=202, response_model=schemas.Accepted, responses=Wrong)
+async def confirm_replay(write: AdminWriting, replay_id: JobPath, body: schemas.Reason) -> Response:
+    """Let a forced replay run that somebody else asked for; only with an admin's key, and not with the key that asked."""
+    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
+    return await write.do(lambda conn: jobs.confirm(conn, replay_id, actor), body, reason=body.reason)
