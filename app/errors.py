@@ -102,8 +102,10 @@ class StripeRefused(CardrailError):
     default_code = "stripe_refused"
     default_status = 502
 
-    def __init__(self, message: str, *, stripe_code: str | None = None, request_id: str | None = None) -> None:
-        super().__init__(message, details={"stripe_code": stripe_code, "request_id": request_id})
+    def __init__(
+        self, message: str, *, stripe_code: str | None = None, request_id: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status=status, details={"stripe_code": stripe_code, "request_id": request_id})
         self.stripe_code = stripe_code
         self.request_id = request_id
 

@@ -36,6 +36,7 @@ PATHS = {
     "issuing_transaction": "/v1/issuing/transactions/",
     "dispute": "/v1/issuing/disputes/",
     "token": "/v1/issuing/tokens/",
+    "personalization_design": "/v1/issuing/personalization_designs/",
 }
 """Where the live object of a kind is read when no declared move explains what was seen."""
 

@@ -16,6 +16,7 @@ KINDS = (
     "create_financial_account",
     "create_outbound_payment",
     "create_cardholder",
+    "update_cardholder",
     "create_card",
     "update_card",
     "create_outbound_setup_intent",
@@ -24,6 +25,7 @@ KINDS = (
     "archive_payout_method",
     "unarchive_payout_method",
     "create_dispute",
+    "update_dispute",
     "submit_dispute",
     "update_token",
 )

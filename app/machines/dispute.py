@@ -1,6 +1,15 @@
-"""The machine of kind ``dispute``. A purchase that the holder contests."""
+"""The machines of kind ``dispute`` and of the money that follows it."""
 
 from app.machines.kernel import Machine
+
+FUNDS = Machine(
+    "dispute.funds",
+    {
+        "reinstated": ("rescinded",),
+        "rescinded": ("reinstated",),
+    },
+    doc="The disputed money: credited to the account (provisionally or for good), or taken back again.",
+)
 
 DISPUTE = Machine(
     "dispute",
@@ -12,4 +21,5 @@ DISPUTE = Machine(
         "expired": (),
     },
     doc="A purchase that the holder contests.",
+    parts={"funds": FUNDS},
 )

@@ -54,13 +54,22 @@ class Machine:
     """One kind of object: its states and moves, declared as a table ``{state: (next, ...)}``.
 
     A state with no moves is terminal. ``any_of`` kinds (``open_ended``) keep statuses that the table lacks, since
-    Stripe's enums are open: such a status is taken as it comes, by time.
+    Stripe's enums are open: such a status is taken as it comes, by time. ``parts`` are fields with a life of their own
+    within the object (a card's shipping), each with its own machine: snapshots of one second cannot turn them back.
     """
 
-    def __init__(self, kind: str, moves: Mapping[str, tuple[str, ...]], *, doc: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        moves: Mapping[str, tuple[str, ...]],
+        *,
+        doc: str,
+        parts: Mapping[str, "Machine"] | None = None,
+    ) -> None:
         self.kind = kind
         self.moves = moves
         self.doc = doc
+        self.parts = dict(parts or {})
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -89,6 +98,8 @@ class Machine:
 
     def step(self, held: Object | None, seen: Observed) -> Outcome:
         """What this observation makes of what we hold."""
+        if held is not None and self.parts:
+            seen = msgspec.structs.replace(seen, fields=self._with_parts(held, seen.fields))
         if held is None:
             return Step(_taken(None, seen), None, moved=True)
         if seen.status == held.state:
@@ -106,6 +117,30 @@ class Machine:
             return Step(_taken(held, seen), held.state, moved=True)
         return Refused(f"no move leads from {held.state} to {seen.status}")
 
+    def _with_parts(self, held: Object, fields: Json) -> Json:
+        """The fields, where a part that the observation would turn back stays as it is held."""
+        kept = {
+            name: held.data[name]
+            for name, machine in self.parts.items()
+            if name in fields and machine.before(part_state(fields[name]), part_state(held.data.get(name)))
+        }
+        return {**fields, **kept}
+
+    def before(self, earlier: str | None, later: str | None) -> bool:
+        """Whether ``earlier`` surely comes before ``later``: declared moves lead one way only."""
+        known = earlier is not None and later is not None and earlier != later
+        return known and self.reaches(str(earlier), str(later)) and not self.reaches(str(later), str(earlier))
+
+    def part_moves(self, before: Object | None, after: Object) -> list[tuple[str, str | None, str]]:
+        """Which parts moved between the two: ``(name, from, to)``."""
+        found = []
+        for name in self.parts:
+            was = part_state(before.data.get(name)) if before is not None else None
+            now = part_state(after.data.get(name))
+            if now is not None and now != was:
+                found.append((name, was, now))
+        return found
+
     def _same(self, held: Object, seen: Observed) -> Outcome:
         known = all(held.data.get(k) == v for k, v in seen.fields.items())
         if seen.at < held.observed_at or (known and not (seen.sure and seen.at > held.observed_at)):
@@ -118,6 +153,12 @@ class Machine:
         if seen.at < held.observed_at:
             return Ignored(f"stale: {seen.status} was seen before {held.state}")
         return Refused(f"{seen.status} and {held.state} were seen in one moment")
+
+
+def part_state(value: object) -> str | None:
+    """The state of a part: the word itself, or its ``status``."""
+    word = value.get("status") if isinstance(value, dict) else value
+    return word if isinstance(word, str) else None
 
 
 def _taken(held: Object | None, seen: Observed) -> Object:

@@ -67,13 +67,20 @@ class Balance(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Thing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The little that the lifecycle must know of an object. ``at`` is when it was last observed, milliseconds."""
+    """The little that the lifecycle must know of an object. ``at`` is when it was last observed, milliseconds.
+
+    ``why`` says what keeps a cardholder from being ``ok``; ``replaces`` is the card that a card stands in for, and
+    ``lost`` the reason when that one was lost or stolen.
+    """
 
     id: str
     status: str
     at: int = 0
     amount: int = 0
     ok: bool = True
+    why: str = ""
+    replaces: str = ""
+    lost: str = ""
 
 
 class Facts(msgspec.Struct, omit_defaults=True):
@@ -113,7 +120,7 @@ def absorb(facts: Facts, held: Object) -> None:
         case "cardholder":
             _cardholder(facts, held)
         case "card":
-            facts.cards[held.object_id] = Thing(held.object_id, held.state, held.observed_at)
+            facts.cards[held.object_id] = _card(held)
         case "authorization" | "received_debit" | "issuing_transaction" if facts.first_spend is None:
             if held.kind != "authorization" or held.data.get("approved"):
                 facts.first_spend = held.object_id
@@ -163,7 +170,20 @@ def _cardholder(facts: Facts, held: Object) -> None:
     own = facts.cardholder
     if own is None or own.id == held.object_id:
         ok = held.state == "active" and not held.data.get("disabled_reason")
-        facts.cardholder = Thing(held.object_id, held.state, held.observed_at, ok=ok)
+        due = held.data.get("past_due")
+        why = ", ".join(map(str, due)) if isinstance(due, list) and due else str(held.data.get("disabled_reason") or "")
+        facts.cardholder = Thing(held.object_id, held.state, held.observed_at, ok=ok, why="" if ok else why)
+
+
+def _card(held: Object) -> Thing:
+    reason = held.data.get("replacement_reason")
+    return Thing(
+        held.object_id,
+        held.state,
+        held.observed_at,
+        replaces=str(held.data.get("replacement_for") or ""),
+        lost=str(reason) if reason in ("lost", "stolen") else "",
+    )
 
 
 def stage(facts: Facts, programme: Programme) -> str:
@@ -227,6 +247,20 @@ def next_command(account_id: str, facts: Facts, programme: Programme) -> Command
     if command is None or command.kind not in programme.steps or command.intent in facts.intents:
         return None
     return command
+
+
+def replaced(facts: Facts) -> list[Command]:
+    """The cards to cancel because the card that replaces them is active now; each is canceled once."""
+    found = []
+    for card in facts.cards.values() if facts.enrolled else ():
+        old = facts.cards.get(card.replaces)
+        intent = f"replaced/{card.replaces}"
+        if card.status == "active" and old is not None and old.status != "canceled" and intent not in facts.intents:
+            params: Json = {"card": old.id, "status": "canceled"}
+            if card.lost:
+                params["cancellation_reason"] = card.lost
+            found.append(Command(kind="update_card", intent=intent, params=params))
+    return found
 
 
 def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | None:

@@ -56,7 +56,10 @@ MACHINES: dict[str, Machine] = {
 }
 """The machine of each kind of object."""
 
-ALL: tuple[Machine, ...] = (LIFECYCLE, *MACHINES.values())
+PARTS: tuple[Machine, ...] = tuple(part for machine in MACHINES.values() for part in machine.parts.values())
+"""The machines of parts of objects, named ``kind.field``."""
+
+ALL: tuple[Machine, ...] = (LIFECYCLE, *MACHINES.values(), *PARTS)
 
 
 def mermaid(machine: Machine) -> str:

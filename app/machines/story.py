@@ -126,12 +126,17 @@ def _observed(story: Story, seen: Observed, told: Told) -> None:
     outcome = machine.step(story.objects.get(seen.object_id), seen)
     match outcome:
         case Step(after, before, moved):
-            had_spent = story.facts.first_spend
+            had_spent, earlier = story.facts.first_spend, story.objects.get(seen.object_id)
             _put(story, told, after)
             if not story.platform or seen.kind == "financial_account":
                 lifecycle.absorb(story.facts, after)
             if moved:
                 told.lines.append(Line(machine=seen.kind, object_id=seen.object_id, before=before, after=after.state))
+            for name, was, now in machine.part_moves(earlier, after):
+                note = f"{name}: {was} -> {now}" if was else f"{name}: {now}"
+                told.lines.append(
+                    Line(machine=seen.kind, object_id=seen.object_id, before=after.state, after=after.state, note=note)
+                )
             if story.facts.first_spend != had_spent:
                 told.lines.append(_mark(story, f"first spend: {story.facts.first_spend}"))
         case Refused(reason):
@@ -264,8 +269,8 @@ def _advance(story: Story, told: Told, at: int) -> None:
     after = lifecycle.stage(facts, story.programme)
     if after != before:
         facts.state, facts.since = after, at
-    command = lifecycle.next_command(story.account_id, facts, story.programme)
-    issued = _issue(story, told, command) if command is not None else ()
+    wanted = [lifecycle.next_command(story.account_id, facts, story.programme), *lifecycle.replaced(facts)]
+    issued = tuple(made for command in wanted if command is not None for made in _issue(story, told, command))
     if after != before or issued:
         told.lines.append(
             Line(machine="lifecycle", object_id=story.account_id, before=before, after=after, commands=issued)

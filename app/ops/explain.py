@@ -229,7 +229,7 @@ def _stage_waits(seen: Situation) -> Waits | None:
             return Waits("the funding to be posted and the balance to be read back", "stripe")
         case "funded":
             if facts.cardholder is not None and not facts.cardholder.ok:
-                return Waits("the cardholder's requirements to be met", "holder")
+                return _holder_waits(facts.cardholder)
             return _after(seen, "cardholder/1", "the cardholder to be created")
         case "cardholder_ready":
             if facts.cards:
@@ -253,6 +253,14 @@ def _funding_waits(seen: Situation) -> Waits:
     ):
         return Waits("a decision: the programme allows no further funding attempt", "operator")
     return _after(seen, f"funding/{max(1, len(attempts))}", "the outbound payment of the funding")
+
+
+def _holder_waits(holder: lifecycle.Thing) -> Waits:
+    if holder.status != "active":
+        return Waits(f"the cardholder, who is {holder.status}, to become active again", "operator")
+    if holder.why in ("under_review", "listed", "rejected.listed"):
+        return Waits(f"Stripe's review of the cardholder ({holder.why})", "stripe")
+    return Waits(f"the cardholder's requirements to be met: {holder.why or 'unknown'}", "holder")
 
 
 def _after(seen: Situation, intent: str, what: str) -> Waits:

@@ -12,6 +12,7 @@ from app.sandbox.world import World
 
 KIND = "issuing.authorization"
 DEBIT = "v2.money_management.received_debit"
+PRESENT = ("chip", "contactless", "swipe")
 MERCHANT: Json = {
     "category": "eating_places_restaurants",
     "category_code": "5812",
@@ -95,14 +96,15 @@ async def _decide(world: World, record: Record, wanted: int, *, controllable: bo
     """Whether and how much; adds to the history why."""
     began = time.perf_counter()
     card: Record = record.hidden["card"]
-    reason = objection(world, card, wanted, record.data["merchant_data"])
+    merchant, present = record.data["merchant_data"], record.data["authorization_method"] in PRESENT
+    reason = objection(world, card, wanted, merchant, present=present)
     approved, amount, message = reason is None, wanted, None
     if reason is None:
         reason = "card_active"
         if world.authorization_url:
             approved, amount, reason, message = await ask(world, record, wanted, controllable=controllable)
             world.cause = None
-            if approved and (late := objection(world, card, amount, record.data["merchant_data"])):
+            if approved and (late := objection(world, card, amount, merchant, present=present)):
                 approved, reason = False, late
     now = unix()
     record.data["request_history"].append(

@@ -1,11 +1,13 @@
 """Issuing cardholders."""
 
-from app.sandbox.calls import Answer, Call, Json
+from app.sandbox.calls import Answer, Call, Json, Record
+from app.sandbox.cards import controls_of
 from app.sandbox.errors import invalid
 from app.sandbox.world import World
 
 KIND = "issuing.cardholder"
 NAME_CHARS_MAX = 24
+_NOTHING_TOLD = ({"user_terms_acceptance": None}, {"document": None})
 
 
 def create(world: World, call: Call) -> Answer:
@@ -23,7 +25,7 @@ def create(world: World, call: Call) -> Answer:
         "billing": {"address": {"line2": None, "state": None, **body["billing"]["address"]}},
         "individual": _individual(body.get("individual")),
         "company": {"tax_id_provided": "tax_id" in company} if isinstance(company, dict) else None,
-        "spending_controls": body.get("spending_controls"),
+        "spending_controls": _limits(body.get("spending_controls")) or None,
         "preferred_locales": body.get("preferred_locales") or [],
         "metadata": body.get("metadata") or {},
     }
@@ -59,6 +61,8 @@ def _requirements(data: Json) -> Json:
         due += [] if person.get("dob") else [f"individual.dob.{part}" for part in ("day", "month", "year")]
         if not (person.get("card_issuing") or {}).get("user_terms_acceptance"):
             due += [f"individual.card_issuing.user_terms_acceptance.{part}" for part in ("date", "ip")]
+    elif not (data["company"] or {}).get("tax_id_provided"):
+        due.append("company.tax_id")
     return {"disabled_reason": "requirements.past_due" if due else None, "past_due": due}
 
 
@@ -67,15 +71,43 @@ def update(world: World, call: Call) -> Answer:
     holder = world.find(KIND, call.ids[0], call.account, "v1")
     body = call.params
     changed: Json = {}
-    for name in ("status", "email", "phone_number", "spending_controls", "metadata"):
-        if name in body:
-            changed[name] = holder.data[name]
-            holder.data[name] = body[name]
-    if "individual" in body:
-        changed["individual"] = holder.data["individual"]
-        new = _individual(body["individual"]) or {}
-        holder.data["individual"] = {**(holder.data["individual"] or {}), **{k: v for k, v in new.items() if v}}
-        changed["requirements"] = holder.data["requirements"]
+    if body.get("status", "active") not in ("active", "inactive"):
+        raise invalid("status must be active or inactive", param="status")
+    for name, value in _changes(holder, body).items():
+        changed[name], holder.data[name] = holder.data[name], value
+    before = holder.data["requirements"]
+    if before["disabled_reason"] in (None, "requirements.past_due"):
         holder.data["requirements"] = _requirements(holder.data)
+    if holder.data["requirements"] != before:
+        changed["requirements"] = before
     world.snapshot("updated", holder, changed)
     return Answer(holder)
+
+
+def _changes(holder: Record, body: Json) -> Json:
+    new: Json = {name: body[name] for name in ("status", "email", "phone_number", "metadata") if name in body}
+    if "billing" in body:
+        new["billing"] = {"address": {"line2": None, "state": None, **body["billing"]["address"]}}
+    if "spending_controls" in body:
+        new["spending_controls"] = {**(holder.data["spending_controls"] or {}), **_limits(body["spending_controls"])}
+    if "individual" in body:
+        person = _individual(body["individual"]) or {}
+        told = {k: v for k, v in person.items() if v and v not in _NOTHING_TOLD}
+        new["individual"] = {**(holder.data["individual"] or {}), **told}
+    if "company" in body:
+        new["company"] = {"tax_id_provided": "tax_id" in body["company"]}
+    return new
+
+
+def _limits(given: Json | None) -> Json:
+    return {"spending_limits": [], **controls_of(given)} if given else {}
+
+
+def review(world: World, holder: Record, reason: str | None) -> None:
+    """Control: Stripe's screening stops the cardholder for a reason, or (None) is over."""
+    before, status = holder.data["requirements"], holder.data["status"]
+    stopped = {"disabled_reason": reason, "past_due": before["past_due"]}
+    holder.data["requirements"] = stopped if reason else _requirements(holder.data)
+    if reason == "rejected.listed":
+        holder.data["status"] = "blocked"
+    world.snapshot("updated", holder, {"requirements": before, "status": status})

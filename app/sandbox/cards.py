@@ -28,14 +28,42 @@ def create(world: World, call: Call) -> Answer:
     holder = world.find("issuing.cardholder", body["cardholder"], call.account, "v1")
     if body["currency"] != "usd":
         raise invalid("currency must be usd", param="currency")
+    old = _replaced(world, call)
     number = f"400000{world.ids.new('')[-10:]:0>10}"
     card = world.add(KIND, call.account, _fresh(body, holder, number, fa), number=number, cvc="123", fa=fa)
     world.snapshot("created", card)
+    if old is not None:
+        old.data["replaced_by"] = card.id
+        world.snapshot("updated", old, {"replaced_by": None})
     return Answer(card)
 
 
+def _replaced(world: World, call: Call) -> Record | None:
+    """The card that the new one stands in for: once only, and with a reason."""
+    if "replacement_for" not in call.params:
+        return None
+    old = world.find(KIND, call.params["replacement_for"], call.account, "v1")
+    if "replacement_reason" not in call.params:
+        message = "Missing required param: replacement_reason."
+        raise invalid(message, code="parameter_missing", param="replacement_reason")
+    if old.data["replaced_by"]:
+        raise refused("card_already_replaced", f"{old.id} was replaced by {old.data['replaced_by']}.")
+    return old
+
+
+def _shipping(given: Json | None) -> Json | None:
+    if not given:
+        return None
+    if given.get("service", "standard") not in ("express", "priority"):
+        raise invalid("shipping[service] must be express or priority", param="shipping[service]")
+    signature = given.get("require_signature") == "true"
+    blank: Json = dict.fromkeys(("carrier", "tracking_number", "tracking_url", "eta", "address_validation"))
+    return {"status": "pending", "type": "individual", **blank, **given, "require_signature": signature}
+
+
 def _fresh(body: Json, holder: Record, number: str, fa: Record) -> Json:
-    wallet = {"eligible": bool(holder.data["email"] or holder.data["phone_number"]), "ineligible_reason": None}
+    reachable = bool(holder.data["email"] or holder.data["phone_number"])
+    wallet = {"eligible": reachable, "ineligible_reason": None if reachable else "missing_cardholder_contact"}
     controls = controls_of(body.get("spending_controls") or {})
     shipping = body.get("shipping")
     if body["type"] == "physical" and not shipping:
@@ -53,7 +81,7 @@ def _fresh(body: Json, holder: Record, number: str, fa: Record) -> Json:
         "replacement_for": body.get("replacement_for"),
         "replacement_reason": body.get("replacement_reason"),
         "replaced_by": None,
-        "shipping": {"status": "pending", "carrier": None, "tracking_number": None, **shipping} if shipping else None,
+        "shipping": _shipping(shipping),
         "crypto_wallet": None,
         "financial_account": None,
         "financial_account_v2": fa.id,
@@ -90,6 +118,8 @@ def update(world: World, call: Call) -> Answer:
         if name in body and body[name] != card.data[name]:
             changed[name] = card.data[name]
             card.data[name] = body[name]
+    if "pin" in body and not (body["pin"] or {}).get("encrypted_number"):
+        raise invalid("pin[encrypted_number] is missing", param="pin")
     if "spending_controls" in body:
         changed["spending_controls"] = card.data["spending_controls"]
         card.data["spending_controls"] = {
@@ -98,4 +128,18 @@ def update(world: World, call: Call) -> Answer:
         }
     if changed:
         world.snapshot("updated", card, changed)
+    if "status" in changed and card.data["status"] == "canceled":
+        _ended(world, card)
     return Answer(card)
+
+
+def _ended(world: World, card: Record) -> None:
+    """What ends with a card: its way to the holder, when it has not left yet, and its tokens."""
+    shipping = card.data["shipping"]
+    if shipping and shipping["status"] in ("pending", "submitted"):
+        card.data["shipping"] = {**shipping, "status": "canceled"}
+        world.snapshot("updated", card, {"shipping": shipping})
+    for token in world.all("issuing.token", card.account):
+        if token.data["card"] == card.id and token.data["status"] != "deleted":
+            before, token.data["status"] = token.data["status"], "deleted"
+            world.snapshot("updated", token, {"status": before})

@@ -10,6 +10,7 @@ from app.sandbox import (
     authorizations,
     capabilities,
     captures,
+    cardholders,
     cards,
     event_api,
     scenarios,
@@ -165,7 +166,29 @@ def token(world: World, _ids: list[str], body: Json) -> Json:
     card = world.records.get(str(body["card"]))
     if card is None or card.kind != cards.KIND:
         raise invalid("no such card", param="card")
-    return tokens.provision(world, card, str(body.get("wallet_provider", "apple_pay"))).data
+    held = bool(body.get("held", False))
+    return tokens.provision(world, card, str(body.get("wallet_provider", "apple_pay")), held=held).data
+
+
+def token_status(world: World, ids: list[str], body: Json) -> Json:
+    """What the network makes of a token: ``active``, ``suspended`` or ``deleted``."""
+    record = world.records.get(ids[0])
+    if record is None or record.kind != tokens.TOKEN:
+        raise invalid("no such token", param="id")
+    tokens.become(world, record, str(body["status"]))
+    return record.data
+
+
+def screening(world: World, ids: list[str], body: Json) -> Json:
+    """Stripe's screening of a cardholder: ``reason`` (``under_review``, ``listed``, ``rejected.listed``) or null."""
+    record = world.records.get(ids[0])
+    if record is None or record.kind != cardholders.KIND:
+        raise invalid("no such cardholder", param="id")
+    reason = body.get("reason")
+    if reason not in (None, "under_review", "listed", "rejected.listed"):
+        raise invalid(f"no such reason: {reason}", param="reason")
+    cardholders.review(world, record, reason)
+    return record.data
 
 
 def outbound_end(world: World, ids: list[str], body: Json) -> Json:
@@ -191,5 +214,7 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("POST", "/_sandbox/accounts/{id}/kyc", kyc),
     ("POST", "/_sandbox/platform/credits", platform_credit),
     ("POST", "/_sandbox/tokens", token),
+    ("POST", "/_sandbox/tokens/{id}", token_status),
+    ("POST", "/_sandbox/cardholders/{id}/screening", screening),
     ("POST", "/_sandbox/outbound/{id}", outbound_end),
 )

@@ -104,6 +104,8 @@ def _one_of(choices: tuple[Any, ...]) -> Check:
 
 def _list_of(item: Check) -> Check:
     def check(value: Any, path: str, extras: frozenset[str], form: bool) -> None:
+        if form and value == "":
+            return  # the form's way to empty a list
         if not isinstance(value, list):
             raise invalid(f"Invalid array: {path}", param=path)
         for below in value:

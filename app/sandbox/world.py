@@ -41,6 +41,9 @@ PREFIXES = {
     "issuing.transaction": "ipi_",
     "issuing.dispute": "idp_",
     "issuing.token": "intok_",
+    "issuing.personalization_design": "ics_",
+    "issuing.physical_bundle": "icpb_",
+    "issuing.program": "iprg_",
 }
 """The kinds with one prefix each; payout methods have a prefix per type."""
 

@@ -116,7 +116,10 @@ _FOLLOWED_V1 = {
 def _v1() -> dict[str, Entry]:
     found = {"issuing_authorization.request": Entry("authorization", handling="synchronous")}
     for noun, (kind, suffixes) in _ISSUING.items():
-        found |= {f"{noun}.{s}": Entry(kind, balance=kind == "issuing_transaction") for s in suffixes.split()}
+        found |= {
+            f"{noun}.{s}": Entry(kind, balance=kind == "issuing_transaction" or s.startswith("funds_"))
+            for s in suffixes.split()
+        }
     for prefix, suffixes in _FOLLOWED_V1.items():
         found |= _followed(prefix, suffixes)
     return found

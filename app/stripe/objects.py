@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.machines.events import Observed
-from app.stripe import movements
-from app.stripe.fields import at, id_of, listed
+from app.stripe import issuing, movements
+from app.stripe.fields import at, listed
 
 KINDS = {
     "v2.core.account": "account",
@@ -39,38 +39,7 @@ KINDS = {
 _DEEPEST = 32
 """No object of Stripe's nests this deep; what does is cut off."""
 
-_PLAIN: dict[str, tuple[str, ...]] = {
-    **movements.PLAIN,
-    "cardholder": ("type", "spending_controls", "metadata"),
-    "card": (
-        "type",
-        "last4",
-        "brand",
-        "currency",
-        "exp_month",
-        "exp_year",
-        "spending_controls",
-        "cancellation_reason",
-        "replacement_for",
-        "replaced_by",
-        "replacement_reason",
-        "financial_account_v2",
-        "metadata",
-    ),
-    "authorization": (
-        "approved",
-        "amount",
-        "currency",
-        "merchant_amount",
-        "merchant_currency",
-        "authorization_method",
-        "metadata",
-    ),
-    "issuing_transaction": ("amount", "currency", "type", "merchant_amount", "merchant_currency"),
-    "dispute": ("amount", "currency", "loss_reason", "metadata"),
-    "token": ("network", "wallet_provider", "last4", "token_type"),
-    "personalization_design": ("name", "rejection_reasons"),
-}
+_PLAIN = {**movements.PLAIN, **issuing.PLAIN}
 
 
 def observe(raw: object, at_ms: int, *, sure: bool) -> Observed | None:
@@ -177,60 +146,10 @@ def _requirements(part: object) -> list[dict[str, Any]] | None:
     return found
 
 
-def _cardholder(obj: dict[str, Any]) -> dict[str, Any]:
-    requirements = obj.get("requirements")
-    due = requirements.get("past_due") if isinstance(requirements, dict) else None
-    return {"disabled_reason": at(obj, "requirements", "disabled_reason") or "", "past_due": due}
-
-
-def _card(obj: dict[str, Any]) -> dict[str, Any]:
-    shipping = obj.get("shipping")
-    keys = ("status", "service", "type", "carrier", "tracking_number", "tracking_url", "eta")
-    wallets = {w: at(obj, "wallets", w, "eligible") for w in ("apple_pay", "google_pay")}
-    return {
-        "cardholder": id_of(obj.get("cardholder")),
-        "shipping": {k: shipping[k] for k in keys if k in shipping} if isinstance(shipping, dict) else None,
-        "wallets": {k: v for k, v in wallets.items() if v is not None} or None,
-    }
-
-
-def _merchant(obj: dict[str, Any]) -> dict[str, Any] | None:
-    merchant = obj.get("merchant_data")
-    keys = ("category", "category_code", "name", "country", "network_id")
-    return {k: merchant[k] for k in keys if k in merchant} if isinstance(merchant, dict) else None
-
-
-def _authorization(obj: dict[str, Any]) -> dict[str, Any]:
-    keys = ("approved", "reason", "amount", "created")
-    history = [h for h in listed(obj.get("request_history")) if isinstance(h, dict)]
-    return {
-        "card": id_of(obj.get("card")),
-        "cardholder": id_of(obj.get("cardholder")),
-        "token": id_of(obj.get("token")),
-        "merchant": _merchant(obj),
-        "request_history": [{k: h.get(k) for k in keys} for h in history],
-        "transactions": [i for t in listed(obj.get("transactions")) if (i := id_of(t)) is not None],
-    }
-
-
-def _issuing_transaction(obj: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {k: id_of(obj.get(k)) for k in ("authorization", "card", "cardholder", "dispute", "token")}
-    return {**found, "merchant": _merchant(obj)}
-
-
-def _dispute(obj: dict[str, Any]) -> dict[str, Any]:
-    return {"transaction": id_of(obj.get("transaction")), "reason": at(obj, "evidence", "reason")}
-
-
 _MORE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     **movements.MORE,
+    **issuing.MORE,
     "account": _account,
-    "cardholder": _cardholder,
-    "card": _card,
-    "authorization": _authorization,
-    "issuing_transaction": _issuing_transaction,
-    "dispute": _dispute,
-    "token": lambda obj: {"card": id_of(obj.get("card"))},
 }
 
 

@@ -125,24 +125,44 @@ def _create_cardholder(m: _Make) -> Request:
     name = str(m.get("name"))
     if len(name) > NAME_MAX:
         name = name[:NAME_MAX].rstrip()
-    individual: Params = dict(m.params.get("individual") or {})
-    terms = m.params.get("user_terms_acceptance")
-    if terms:
-        individual["user_terms_acceptance"] = {"lead": {"date": terms["date"], "ip": terms["ip"]}}
     params = {
         "name": name,
         "type": m.params.get("type") or "individual",
         "status": "active",
-        **m.some("email", "phone_number", "billing", "company"),
+        **m.some("email", "phone_number", "billing", "company", "spending_controls"),
+        **_individual(m),
         "metadata": dict(m.metadata),
     }
-    if individual:
-        params["individual"] = individual
     return Request("post", "/v1/issuing/cardholders", params, m.account, "v1")
 
 
+def _individual(m: _Make) -> Params:
+    """The person with the terms accepted where the guide puts them: ``individual[user_terms_acceptance][lead]``."""
+    individual: Params = dict(m.params.get("individual") or {})
+    terms = m.params.get("user_terms_acceptance")
+    if terms:
+        individual["user_terms_acceptance"] = {"lead": {"date": terms["date"], "ip": terms["ip"]}}
+    return {"individual": individual} if individual else {}
+
+
+def _update_cardholder(m: _Make) -> Request:
+    params = {
+        **m.some("status", "email", "phone_number", "billing", "company", "spending_controls"),
+        **_individual(m),
+        "metadata": dict(m.metadata),
+    }
+    return Request("post", f"/v1/issuing/cardholders/{m.get('cardholder')}", params, m.account, "v1")
+
+
 def _create_card(m: _Make) -> Request:
-    optional = ("shipping", "spending_controls", "replacement_for", "replacement_reason", "second_line")
+    optional = (
+        "shipping",
+        "spending_controls",
+        "replacement_for",
+        "replacement_reason",
+        "second_line",
+        "personalization_design",
+    )
     params = {
         "cardholder": m.get("cardholder"),
         "currency": m.params.get("currency") or "usd",
@@ -191,6 +211,11 @@ def _create_dispute(m: _Make) -> Request:
     return Request("post", "/v1/issuing/disputes", params, m.account, "v1")
 
 
+def _update_dispute(m: _Make) -> Request:
+    params = {**m.some("amount", "evidence"), "metadata": dict(m.metadata)}
+    return Request("post", f"/v1/issuing/disputes/{m.get('dispute')}", params, m.account, "v1")
+
+
 def _submit_dispute(m: _Make) -> Request:
     return Request(
         "post", f"/v1/issuing/disputes/{m.get('dispute')}/submit", {"metadata": dict(m.metadata)}, m.account, "v1"
@@ -208,6 +233,7 @@ BUILDERS: dict[str, Callable[[_Make], Request]] = {
     "create_outbound_payment": _create_outbound_payment,
     "create_cardholder": _create_cardholder,
     "create_card": _create_card,
+    "update_cardholder": _update_cardholder,
     "update_card": _update_card,
     "create_outbound_setup_intent": _create_outbound_setup_intent,
     "create_outbound_transfer": _create_outbound_transfer,
@@ -215,6 +241,7 @@ BUILDERS: dict[str, Callable[[_Make], Request]] = {
     "archive_payout_method": _act("payout_methods", "payout_method", "archive"),
     "unarchive_payout_method": _act("payout_methods", "payout_method", "unarchive"),
     "create_dispute": _create_dispute,
+    "update_dispute": _update_dispute,
     "submit_dispute": _submit_dispute,
     "update_token": _update_token,
 }

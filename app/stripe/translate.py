@@ -15,6 +15,7 @@ from app.stripe import catalog
 from app.stripe.objects import observe
 
 _URL = re.compile(r"/v[12](/[A-Za-z0-9_\-]+)+", re.ASCII)
+_FUNDS = {"issuing_dispute.funds_reinstated": "reinstated", "issuing_dispute.funds_rescinded": "rescinded"}
 _CONFIGURATIONS = ("card_creator", "merchant")
 
 
@@ -107,7 +108,7 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
             if not isinstance(at, int) or isinstance(at, bool):
                 at = stored.received_ms
             if (seen := observe(entry["object"], at, sure=True)) is not None:
-                found.append(seen)
+                found.append(_with_funds(stored.type, seen))
     return tuple(found)
 
 
@@ -129,7 +130,15 @@ def _snapshot(stored: Stored) -> list[Happening]:
     seen = observe(obj, stored.created_ms, sure=False)
     if seen is None:
         raise Poisoned("unknown_object", f"data.object of {stored.type} has no id or is no object we know.")
-    return [seen]
+    return [_with_funds(stored.type, seen)]
+
+
+def _with_funds(event_type: str, seen: Observed) -> Observed:
+    """What only the type of a dispute's event says: where the disputed money went."""
+    funds = _FUNDS.get(catalog.canonical(event_type))
+    if funds is None or seen.kind != "dispute":
+        return seen
+    return msgspec.structs.replace(seen, fields={**seen.fields, "funds": funds})
 
 
 def _json(payload: bytes) -> dict[str, Any]:

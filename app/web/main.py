@@ -8,6 +8,7 @@ from app.web.api import (
     actions,
     audit,
     authorizations,
+    cardholders,
     cards,
     commands,
     controls,
@@ -19,6 +20,7 @@ from app.web.api import (
     platform,
     replays,
     streams,
+    tokens,
 )
 from app.web.bodies import BodyGuard
 from app.web.deps import Doorkeeper, known_parameters
@@ -32,6 +34,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     accounts.router,
     actions.router,
     cards.router,
+    cardholders.router,
+    tokens.router,
     controls.router,
     streams.router,
     events.router,

@@ -8,7 +8,7 @@ import pytest
 
 from app.machines.kernel import Machine
 from app.machines.lifecycle import LIFECYCLE, OFF, STAGES
-from app.machines.registry import ALL, MACHINES, diagrams, mermaid
+from app.machines.registry import ALL, MACHINES, PARTS, diagrams, mermaid
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ def test_every_state_that_a_move_names_is_declared(machine: Machine) -> None:
 
 
 def test_every_machine_is_registered_once_under_its_kind() -> None:
-    assert [m.kind for m in ALL] == ["lifecycle", *MACHINES]
+    assert [m.kind for m in ALL] == ["lifecycle", *MACHINES, *(part.kind for part in PARTS)]
     assert all(kind == machine.kind for kind, machine in MACHINES.items())
 
 

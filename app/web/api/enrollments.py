@@ -66,6 +66,12 @@ class Terms(schemas.Body):
     ip: str = Field(min_length=3, max_length=45, description="IPv4 or IPv6 address.", examples=["203.0.113.7"])
 
 
+class Company(schemas.Body):
+    """The company that holds the card."""
+
+    tax_id: str = Field(min_length=3, max_length=40, description="Its tax number.", examples=["TDE010101AB1"])
+
+
 class Cardholder(schemas.Body):
     """The cardholder that the programme creates."""
 
@@ -74,6 +80,7 @@ class Cardholder(schemas.Body):
     email: Email | None = Field(None, description="E-mail.", examples=["ana@example.com"])
     phone_number: str | None = Field(None, max_length=30, description="E.164.", examples=["+525555555555"])
     individual: Individual | None = Field(None, description="Needed for an individual.")
+    company: Company | None = Field(None, description="Of a company.")
     billing: Billing = Field(description="Where bills go.")
     user_terms_acceptance: Terms | None = Field(
         None, description="Sent to Stripe as the acceptance of the lead's terms."
