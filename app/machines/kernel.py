@@ -8,7 +8,6 @@ Only data in, only values out: no clock, no I/O.
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
@@ -98,10 +97,8 @@ class Machine:
 
     def step(self, held: Object | None, seen: Observed) -> Outcome:
         """What this observation makes of what we hold."""
-        if held is not None and self.parts:
-            seen = msgspec.structs.replace(seen, fields=self._with_parts(held, seen.fields))
         if held is None:
-            return Step(_taken(None, seen), None, moved=True)
+            return Step(self._taken(None, seen), None, moved=True)
         if seen.status == held.state:
             return self._same(held, seen)
         if seen.status not in self.moves or held.state not in self.moves:
@@ -110,21 +107,12 @@ class Machine:
         if forward and backward:
             return self._later_wins(held, seen)
         if forward:
-            return Step(_taken(held, seen), held.state, moved=True)
+            return Step(self._taken(held, seen), held.state, moved=True)
         if backward:
             return Ignored(f"stale: {seen.status} comes before {held.state}")
         if seen.sure and seen.at >= held.observed_at:
-            return Step(_taken(held, seen), held.state, moved=True)
+            return Step(self._taken(held, seen), held.state, moved=True)
         return Refused(f"no move leads from {held.state} to {seen.status}")
-
-    def _with_parts(self, held: Object, fields: Json) -> Json:
-        """The fields, where a part that the observation would turn back stays as it is held."""
-        kept = {
-            name: held.data[name]
-            for name, machine in self.parts.items()
-            if name in fields and machine.before(part_state(fields[name]), part_state(held.data.get(name)))
-        }
-        return {**fields, **kept}
 
     def before(self, earlier: str | None, later: str | None) -> bool:
         """Whether ``earlier`` surely comes before ``later``: declared moves lead one way only."""
@@ -141,16 +129,53 @@ class Machine:
                 found.append((name, was, now))
         return found
 
+    def _further(self, held: Object, seen: Observed) -> bool:
+        """Whether some part is surely further on than it is held, whatever the times say."""
+        return any(
+            machine.before(part_state(held.data.get(name)), part_state(seen.fields.get(name)))
+            for name, machine in self.parts.items()
+        )
+
+    def _taken(self, held: Object | None, seen: Observed) -> Object:
+        """What we hold after the observation: the later fields win, and of each part the state further on."""
+        if held is None:
+            return Object(
+                object_id=seen.object_id,
+                kind=seen.kind,
+                state=seen.status,
+                data=seen.fields,
+                observed_at=seen.at,
+                sure=seen.sure,
+            )
+        older = seen.at < held.observed_at
+        data = {**seen.fields, **held.data} if older else {**held.data, **seen.fields}
+        for name, machine in self.parts.items():
+            was, now = held.data.get(name), seen.fields.get(name)
+            if machine.before(part_state(now), part_state(was)):
+                data[name] = was
+            elif machine.before(part_state(was), part_state(now)):
+                data[name] = now
+        return msgspec.structs.replace(
+            held,
+            state=seen.status,
+            data=data,
+            observed_at=max(seen.at, held.observed_at),
+            sure=seen.sure,
+            version=held.version + 1,
+        )
+
     def _same(self, held: Object, seen: Observed) -> Outcome:
         known = all(held.data.get(k) == v for k, v in seen.fields.items())
-        if seen.at < held.observed_at or (known and not (seen.sure and seen.at > held.observed_at)):
+        if known and not (seen.sure and seen.at > held.observed_at):
             return Ignored("nothing new")
-        return Step(_taken(held, seen), held.state, moved=False)
+        if seen.at < held.observed_at and not self._further(held, seen):
+            return Refused("it was read in the second of this snapshot") if _tied(held, seen) else Ignored("older")
+        return Step(self._taken(held, seen), held.state, moved=False)
 
     def _later_wins(self, held: Object, seen: Observed) -> Outcome:
         if seen.at > held.observed_at:
-            return Step(_taken(held, seen), held.state, moved=True)
-        if seen.at < held.observed_at:
+            return Step(self._taken(held, seen), held.state, moved=True)
+        if seen.at < held.observed_at and not _tied(held, seen):
             return Ignored(f"stale: {seen.status} was seen before {held.state}")
         return Refused(f"{seen.status} and {held.state} were seen in one moment")
 
@@ -161,17 +186,6 @@ def part_state(value: object) -> str | None:
     return word if isinstance(word, str) else None
 
 
-def _taken(held: Object | None, seen: Observed) -> Object:
-    older = held is not None and seen.at < held.observed_at
-    data: dict[str, Any] = (
-        {**seen.fields, **held.data} if older and held else {**(held.data if held else {}), **seen.fields}
-    )
-    return Object(
-        object_id=seen.object_id,
-        kind=seen.kind,
-        state=seen.status,
-        data=data,
-        observed_at=max(seen.at, held.observed_at) if held else seen.at,
-        sure=seen.sure,
-        version=(held.version + 1) if held else 1,
-    )
+def _tied(held: Object, seen: Observed) -> bool:
+    """Whether a snapshot, which knows whole seconds only, may be later than what was read within its second."""
+    return not seen.sure and seen.at % 1000 == 0 and seen.at < held.observed_at < seen.at + 1000

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from app.demo.fleet import Drive, Member
 from app.demo.processes import Processes, running
+from app.store import db, embedded
 
 
 @dataclass
@@ -21,6 +23,8 @@ class World:
     api: httpx.AsyncClient
     sandbox: httpx.AsyncClient
     drive: Drive
+    dsn: str
+    folder: Path
 
     async def enroll(self, *members: Member, end: bool = True) -> None:
         """Enroll these members and, when ``end``, wait until each is where it must be."""
@@ -47,10 +51,27 @@ async def opened(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
             for style in ("thin", "snapshot"):
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
                 (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
-            yield World(parts, api, sandbox, Drive(api, sandbox, []))
+            yield World(parts, api, sandbox, Drive(api, sandbox, []), dsn, tmp_path)
 
 
 @pytest_asyncio.fixture
 async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(dsn, tmp_path) as one:
         yield one
+
+
+@pytest_asyncio.fixture(scope="module")
+async def fleet_world(
+    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One running fleet for all tests of a module, on a database of the module's own."""
+    folder = tmp_path_factory.mktemp("fleet")
+    name = f"fleet_{folder.name.replace('-', '_')}"
+    admin = await db.connect(postgres.dsn("postgres"))
+    try:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        async with opened(postgres.dsn(name), folder) as one:
+            yield one
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
