@@ -10,10 +10,14 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.flow.authorize import SESSION, Authorizer
+from app.machines.programme import Authorization
 from app.store import db, embedded, schema
+from tests.flow.purchases import RULES, VERSION, Builder, now_ms
 
 _TEMPLATE = "cardrail_template"
 _numbers = itertools.count(1)
@@ -72,3 +76,20 @@ async def _admin(server: embedded.Embedded, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def build(dsn: str) -> AsyncIterator[Builder]:
+    """Makes authorizers, each with a pool of its own."""
+    made: list[tuple[Authorizer, db.Pool]] = []
+
+    async def one(rules: Authorization = RULES, size: int = 4, **options: Any) -> Authorizer:
+        own = await db.open_pool(dsn, size=size, name="authorize", settings=SESSION)
+        given = {"deadline_ms": 1_500, "default_approve": False, "version": VERSION, "clock": now_ms, **options}
+        made.append((Authorizer(own, rules, **given), own))
+        return made[-1][0]
+
+    yield one
+    for authorizer, own in made:
+        await authorizer.close(wait_s=0.1)
+        own.terminate()

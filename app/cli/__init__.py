@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, actions, brakes, checks, events, keys, ops, parked, service
+from app.cli import accounts, actions, authorizations, brakes, checks, events, keys, ops, parked, service
 
 
 def build() -> typer.Typer:
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.app, name="keys")
     app.add_typer(actions.app, name="actions")
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(authorizations.app, name="authorizations")
     app.add_typer(brakes.app, name="brakes")
     app.add_typer(parked.app, name="parked")
     app.add_typer(events.events, name="events")

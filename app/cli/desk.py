@@ -29,6 +29,9 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it the command 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
 
+WRONG_USAGE = frozenset({ConfigError.default_code, "request_unreadable", "account_unnamed", "not_the_sandbox"})
+"""Codes of what the caller typed, or has set, wrongly: exit 2."""
+
 out = Console()
 err = Console(stderr=True)
 
@@ -103,7 +106,7 @@ def fail(error: CardrailError, *, as_json: bool = False) -> NoReturn:
     if as_json:
         show_json({"error": {"code": error.code, "message": error.message}})
     err.print(error.message, style="red", markup=False, highlight=False)
-    raise typer.Exit(2 if error.code == ConfigError.default_code else 1) from None
+    raise typer.Exit(2 if error.code in WRONG_USAGE else 1) from None
 
 
 def show_json(value: object) -> None:

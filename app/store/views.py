@@ -19,7 +19,7 @@ def parsed(value: object) -> Any:
     return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
-class _Where:
+class Where:
     """The conditions of one query, with their numbered arguments."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ async def accounts(
     deadlines: Mapping[str, int] | None = None,
 ) -> list[Row]:
     """Accounts by id, without the platform's own. ``deadlines`` are seconds per stage, for ``stuck``."""
-    where = _Where()
+    where = Where()
     where.add("a.account_id <> {}", platform)
     where.add_given("a.state = {}", state)
     where.add_given("a.country = {}", country)
@@ -164,7 +164,7 @@ async def events(
     until: datetime | None = None,
 ) -> list[Row]:
     """Events, newest arrival first. ``since``/``until`` bound the arrival."""
-    where = _Where()
+    where = Where()
     where.add_given("account_id = {}", account)
     where.add_given("type = {}", type)
     where.add_given("status = {}", status)
@@ -235,7 +235,7 @@ async def commands(
     kind: str | None = None,
 ) -> list[Row]:
     """Commands, newest first."""
-    where = _Where()
+    where = Where()
     where.add_given("account_id = {}", account)
     where.add_given("status = {}", status)
     where.add_given("kind = {}", kind)
@@ -268,7 +268,7 @@ async def objects(
     after: Sequence[Any] | None = None,
     kind: str | None = None,
 ) -> list[Row]:
-    where = _Where()
+    where = Where()
     where.add("account_id = {}", account_id)
     where.add_given("kind = {}", kind)
     if after:
@@ -312,36 +312,11 @@ async def journal(
     conn: asyncpg.Connection, account_id: str, *, limit: int, after: Sequence[Any] | None = None
 ) -> list[Row]:
     """Journal of one account, oldest first."""
-    where = _Where()
+    where = Where()
     where.add("account_id = {}", account_id)
     if after:
         where.add("seq > {}", after[0])
     return await where.fetch(conn, _JOURNAL, "seq", limit)
-
-
-async def decisions(
-    conn: asyncpg.Connection,
-    *,
-    limit: int,
-    after: Sequence[Any] | None = None,
-    account: str | None = None,
-    approved: bool | None = None,
-    reason: str | None = None,
-) -> list[Row]:
-    """Authorization decisions, newest first, joined with what Stripe recorded."""
-    where = _Where()
-    where.add_given("account_id = {}", account)
-    where.add_given("approved = {}", approved)
-    where.add_given("reason = {}", reason)
-    if after:
-        where.add(
-            "(decided_at, request_event_id, account_id) < ({}, {}, {})", datetime.fromisoformat(after[0]), *after[1:]
-        )
-    select = (
-        "SELECT account_id, authorization_id, request_event_id, card_id, approved, reason, amount, currency, requested,"
-        " took_us, stripe_reason, stripe_approved, decided_at FROM decisions"
-    )
-    return await where.fetch(conn, select, "decided_at DESC, request_event_id DESC, account_id DESC", limit)
 
 
 _ENROLLMENTS = """

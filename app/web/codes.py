@@ -129,6 +129,9 @@ CODES: tuple[Code, ...] = (
     # 422: read, but wrong
     Code("invalid", 422, "Fields are wrong or unknown; `errors` names each.", "Correct them."),
     Code("country_not_in_programme", 422, "The programme has no accounts there.", "See `errors`.", ("enrollments",)),
+    Code("request_unreadable", 422, "It asks for no authorization.", "See `detail`.", ("authorizations",)),
+    Code("account_unnamed", 422, "It does not say whose it is.", "Send `account` too.", ("authorizations",)),
+    Code("bad_rules", 422, "The rules to try cannot be meant.", "See `detail`.", ("authorizations",)),
     Code("unknown_programme", 422, "No such programme runs here.", "See `errors`.", ("enrollments",)),
     # 429, 5xx: not now
     Code("rate_limited", 429, "The key asks more often than `CARDRAIL_RATE_LIMIT_PER_S`.", _LATER),

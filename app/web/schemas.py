@@ -268,21 +268,6 @@ class Command(BaseModel):
     created: Time
 
 
-class Decision(BaseModel):
-    """One real-time authorization decision, with what Stripe recorded."""
-
-    authorization: str = Field(description="The authorization.", examples=["iauth_1"])
-    account: AccountId
-    card: str | None = Field(description="The card.", examples=["ic_1"])
-    approved: bool = Field(description="What we answered.", examples=[True])
-    reason: str = Field(description="Why.", examples=["approved"])
-    amount: Money = Field(description="What was approved, or asked for when declined.")
-    decided_at: Time
-    took_us: int = Field(description="Microseconds it took.", examples=[850])
-    stripe_approved: bool | None = Field(description="What Stripe recorded.", examples=[True])
-    stripe_reason: str | None = Field(description="Stripe's reason.", examples=["webhook_approved"])
-
-
 class Brake(BaseModel):
     """One step, or all, stopped everywhere."""
 

@@ -200,21 +200,6 @@ def command(row: Row) -> dict[str, Any]:
     }
 
 
-def decision(row: Row) -> dict[str, Any]:
-    return {
-        "authorization": row["authorization_id"],
-        "account": row["account_id"],
-        "card": row["card_id"],
-        "approved": row["approved"],
-        "reason": row["reason"],
-        "amount": money(row["amount"] if row["approved"] else row["requested"], row["currency"]),
-        "decided_at": row["decided_at"],
-        "took_us": row["took_us"],
-        "stripe_approved": row["stripe_approved"],
-        "stripe_reason": row["stripe_reason"],
-    }
-
-
 def enrollment(row: Row) -> dict[str, Any]:
     data = parsed(row["data"]) or {}
     reference = data.get("reference")
