@@ -187,6 +187,18 @@ class Settings(BaseModel):
     poll_interval_ms: int = Field(
         500, alias="CARDRAIL_POLL_INTERVAL_MS", ge=10, description="How often an idle worker looks, unless woken."
     )
+    payload_days: int = Field(
+        90,
+        alias="CARDRAIL_PAYLOAD_DAYS",
+        ge=31,
+        description="After how many days the body of an event goes; Stripe itself keeps 30.",
+    )
+    row_days: int = Field(
+        400,
+        alias="CARDRAIL_ROW_DAYS",
+        ge=400,
+        description="After how many days the row of an event goes that moved no money.",
+    )
     authorization_deadline_ms: int = Field(
         1500,
         alias="CARDRAIL_AUTHORIZATION_DEADLINE_MS",

@@ -210,7 +210,7 @@ def rebuild_accounts(
             bar, progress = _bar("rebuild", as_json=as_json)
             with bar:
                 found = await rebuild.check_all(services, progress)
-            return {**found, "ok": not found["differing"]}
+            return {**found, "ok": found["equal"] == found["accounts"]}
         if repair:
             return {**await rebuild.repair(services, account, who(reason)), "ok": True}
         one = await rebuild.check(services, account)

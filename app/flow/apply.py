@@ -20,12 +20,13 @@ from app import metrics
 from app.flow.batch import Batch
 from app.flow.readings import Reader
 from app.flow.work import Work, held, named, work_of
+from app.machines import programme as policy
 from app.machines.events import Observed
 from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
 from app.machines.registry import MACHINES
 from app.machines.story import Story, fold
-from app.store import states
+from app.store import programmes, states
 from app.store.db import Pool
 from app.stripe import catalog, translate
 from app.stripe.client import Stripe
@@ -63,6 +64,8 @@ class Applier:
         self._reader = Reader(stripe, platform=platform_account, vocabulary=vocabulary, clock=clock)
         self._clock = clock
         self._programme = programme
+        self._fingerprint = policy.fingerprint(programme)
+        self._programme_kept = False
         self._platform = platform_account
         self._on_commands = on_commands
         self._on_lines = on_lines
@@ -221,12 +224,15 @@ class Applier:
         stories: dict[str, Story],
         known: Mapping[str, states.Row],
     ) -> None:
-        batch = Batch(stories, known)
+        batch = Batch(stories, known, self._fingerprint)
         for one in work:
             batch.add(one)
         async with self._pool.acquire() as conn, conn.transaction():
             passed = await states.fence(conn, token, [batch.account(a) for a in leased])
             await batch.write(conn, passed)
+            if not self._programme_kept:
+                await programmes.keep(conn, self._fingerprint, policy.folding(self._programme))
+        self._programme_kept = True
         for one in work:
             if one.status == "parked":
                 metrics.parked("event", str((one.error or {}).get("code", "")))

@@ -25,9 +25,10 @@ T = TypeVar("T", bound=_OfAccount)
 class Batch:
     """Gathers the rows of one applying transaction."""
 
-    def __init__(self, stories: dict[str, Story], known: Mapping[str, states.Row]) -> None:
+    def __init__(self, stories: dict[str, Story], known: Mapping[str, states.Row], programme: str) -> None:
         self._stories = stories
         self._known = known
+        self._programme = programme
         self._seq = {a: int(known[a]["seq"]) for a in stories}
         self._applied = {a: int(known[a]["applied"]) for a in stories}
         self._changed: set[str] = set()
@@ -53,6 +54,7 @@ class Batch:
                 error=msgspec.json.encode(one.error) if one.error and one.status != "applied" else None,
                 due_s=one.due_s,
                 attempts=one.attempted,
+                programme=self._programme,
             )
         )
         if one.told is not None:

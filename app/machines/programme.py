@@ -5,6 +5,8 @@ counts two decimals), windows are seconds.
 """
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -126,6 +128,25 @@ class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     brakes: Brakes = Brakes()
     authorization: Authorization = Authorization()
     deadlines: Deadlines = Deadlines()
+
+
+FOLDED = ("steps", "required_capabilities", "funding", "card")
+"""What the fold asks of a programme; nothing else of it changes what an event makes of an account."""
+
+
+def folding(programme: Programme) -> dict[str, Any]:
+    """Those parts as plain data, to be kept beside the log."""
+    return {name: msgspec.to_builtins(getattr(programme, name)) for name in FOLDED}
+
+
+def folded_under(kept: Mapping[str, Any]) -> Programme:
+    """The programme as far as the fold asks, from what :func:`folding` kept. Raises msgspec.ValidationError."""
+    return msgspec.convert(dict(kept), Programme)
+
+
+def fingerprint(programme: Programme) -> str:
+    """Names those parts: two programmes that fold alike have one name."""
+    return hashlib.sha256(msgspec.json.encode(folding(programme), order="deterministic")).hexdigest()[:12]
 
 
 def faults(programme: Programme) -> list[str]:

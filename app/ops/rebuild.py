@@ -1,4 +1,6 @@
-"""rebuild: folds an account's log from its first event on and compares what comes out with what is stored.
+"""rebuild: folds an account's log, from its checkpoint or its first event on, and compares with what is stored.
+
+Each event is folded under the programme of its day, so a change of policy is no difference.
 
 The log explains the state, so the two are equal or something is wrong. A repair writes what the log says, under the
 account's lease, as one journalled event; folding that event again changes nothing, so the next rebuild is equal.
@@ -14,21 +16,20 @@ import asyncpg
 import msgspec
 
 from app.errors import CardrailError, Conflict, NotFound
-from app.flow.work import held, work_of
+from app.flow.work import held
 from app.machines.kernel import Object
 from app.machines.lifecycle import Facts
-from app.machines.registry import MACHINES
-from app.machines.story import Story, fold
+from app.machines.story import Story
+from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
-from app.store import audit, log, rebuilds, states
-from app.stripe import translate
-from app.stripe.translate import Poisoned
+from app.store import audit, checkpoints, log, rebuilds, states
 
 LEASE_S = 60.0
 LEASE_WAIT_S = 10.0
 LEASE_EVERY_S = 0.1
 PAGE = 200
 SHOWN_MAX = 50
+LISTED_MAX = 100
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class Rebuilt(msgspec.Struct, kw_only=True):
 
     account: str
     events: int
+    checkpoint: int
     differences: list[Difference]
     unreadable: list[str]
     facts: Facts
@@ -61,6 +63,7 @@ class Rebuilt(msgspec.Struct, kw_only=True):
             "account": self.account,
             "equal": self.equal,
             "events": self.events,
+            "checkpoint": self.checkpoint,
             "differences": [msgspec.to_builtins(d) for d in self.differences[:SHOWN_MAX]],
             "difference_count": len(self.differences),
             "unreadable": self.unreadable[:SHOWN_MAX],
@@ -68,31 +71,28 @@ class Rebuilt(msgspec.Struct, kw_only=True):
 
 
 async def rebuild(conn: asyncpg.Connection, parts: Parts, account_id: str) -> Rebuilt:
-    """Fold the whole log of one account in memory. Needs a transaction that sees one snapshot. Writes nothing."""
+    """Fold the log of one account in memory, from its checkpoint on. Needs a transaction that sees one snapshot. Writes nothing."""
     row = (await states.load_accounts(conn, [account_id])).get(account_id)
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
-    story = Story(
-        account_id=account_id,
-        platform=account_id == parts.platform_account,
-        facts=Facts(),
-        objects={},
-        machines=MACHINES,
-        programme=parts.programme,
-    )
-    events, unreadable = 0, []
-    async for event in rebuilds.log_of(conn, account_id):
+    start = await checkpoints.find(conn, account_id)
+    story = checkpoint.begun(parts, account_id, start["facts"] if start else None)
+    if start is not None:
+        story.objects = {r["object_id"]: held(r) for r in await checkpoints.objects(conn, account_id)}
+    known, events, unreadable = await checkpoint.policies(conn), 0, []
+    async for event in rebuilds.log_of(conn, account_id, after=start["applied_seq"] if start else 0):
         events += 1
         try:
-            fold(story, translate.happenings(work_of(event).stored))
-        except Poisoned as error:
-            unreadable.append(f"{event['event_id']}: {error.message}")
+            checkpoint.folded(story, event, known, parts.programme)
+        except checkpoint.Unfoldable as error:
+            unreadable.append(str(error))
         if events % PAGE == 0:
             await asyncio.sleep(0)
     stored = {r["object_id"]: held(r) for r in await rebuilds.objects_of(conn, account_id)}
     return Rebuilt(
         account=account_id,
         events=events,
+        checkpoint=start["applied_seq"] if start else 0,
         differences=_compare(row, stored, story),
         unreadable=unreadable,
         facts=story.facts,
@@ -186,23 +186,12 @@ async def _write(conn: asyncpg.Connection, parts: Parts, found: Rebuilt, token: 
         account_id=account,
         event_id=event_id,
         source="request",
-        type="account.repaired",
+        type=checkpoint.REPAIRED,
         happenings=(),
         at_ms=at_ms,
     )
     await rebuilds.close_as_applied(conn, account, event_id, applied)
-    rows = [
-        states.ObjectRow(
-            account,
-            o.object_id,
-            o.kind,
-            o.state,
-            msgspec.json.encode(o.data),
-            datetime.fromtimestamp(o.observed_at / 1000, UTC),
-            o.version,
-        )
-        for o in found.objects.values()
-    ]
+    rows = [checkpoint.object_row(account, o) for o in found.objects.values()]
     if rows:
         await states.put_objects(conn, rows)
     await rebuilds.delete_objects(conn, account, found.extra)
@@ -213,25 +202,27 @@ async def _write(conn: asyncpg.Connection, parts: Parts, found: Rebuilt, token: 
 
 
 async def check_all(parts: Parts, progress: Callable[[int, int], None] = lambda _d, _t: None) -> dict[str, Any]:
-    """Rebuild every account and list those that differ; ``progress`` hears of (done, total)."""
+    """Rebuild every account, one at a time; ``progress`` hears of (done, total). At most ``LISTED_MAX`` are reported
+    that differ, whatever the fleet: ``equal`` and ``accounts`` count all.
+    """
     async with parts.pool.acquire() as conn:
         total = await rebuilds.count_accounts(conn)
-    after, done, events = "", 0, 0
+    after, done, equal, events = "", 0, 0, 0
     differing: list[dict[str, Any]] = []
     while True:
         async with parts.pool.acquire() as conn:
             page = await rebuilds.accounts_after(conn, after, PAGE)
         if not page:
-            return {"accounts": done, "events": events, "equal": done - len(differing), "differing": differing}
+            return {"accounts": done, "events": events, "equal": equal, "differing": differing}
         for account in page:
             try:
                 found = await check(parts, account)
+                events, equal = events + found.events, equal + found.equal
+                report = found.report() if not found.equal else None
             except CardrailError as error:
-                differing.append({"account": account, "error": error.message})
-            else:
-                events += found.events
-                if not found.equal:
-                    differing.append(found.report())
+                report = {"account": account, "error": error.message}
+            if report is not None and len(differing) < LISTED_MAX:
+                differing.append(report)
             done += 1
             progress(done, total)
         after = page[-1]

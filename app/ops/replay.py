@@ -16,6 +16,7 @@ import msgspec
 from app.errors import Conflict, NotFound
 from app.flow.batch import Batch
 from app.flow.work import Work, held, named, work_of
+from app.machines import programme as policy
 from app.machines.commands import command_id
 from app.machines.events import Happening
 from app.machines.lifecycle import Facts
@@ -23,7 +24,7 @@ from app.machines.registry import MACHINES
 from app.machines.story import Story, Told, fold
 from app.ops import rebuild
 from app.ops.parts import Parts
-from app.store import rebuilds, states
+from app.store import programmes, rebuilds, states
 from app.stripe import catalog, envelope, translate
 from app.stripe.translate import Poisoned
 
@@ -82,6 +83,10 @@ def must_allow(row: rebuilds.Row, mode: str, parts: Parts) -> None:
         raise Conflict(f"{event_id} was applied: replay it in mode state or force.", code="event_applied")
     if status == "applied" and mode == "force" and str(row["type"]).startswith(NEVER_FORCED):
         raise Conflict(f"{row['type']} is a person's decision and is not repeated.", code="not_replayable")
+    if row["payload"] is None and (status, mode) != ("applied", "state"):
+        raise Conflict(
+            f"The body of {event_id} was dropped: it was older than retention keeps.", code="payload_dropped"
+        )
     if status != "applied" and row["kind"] != "internal":
         read = envelope.read(bytes(row["payload"]), parts.platform_account)
         if isinstance(read, envelope.Envelope) and read.livemode not in (None, parts.settings.livemode):
@@ -265,12 +270,14 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
             if one.told.refused and not one.told.changed:
                 raise Conflict(f"{row['event_id']} is refused: {one.told.refused[0][1]}.", code="event_refused")
             known = await _known(conn, account, one.told)
-            batch = Batch({account: story}, await states.load_accounts(conn, [account]))
+            under = policy.fingerprint(parts.programme)
+            batch = Batch({account: story}, await states.load_accounts(conn, [account]), under)
             batch.add(one)
             passed = await states.fence(conn, token, [batch.account(account)])
             if not passed:
                 raise Conflict(f"The lease of {account} was lost; nothing was written.", code="account_busy")
             await batch.write(conn, passed)
+            await programmes.keep(conn, under, policy.folding(parts.programme))
             new, _ = _split(account, one.told, known)
             await rebuilds.hold_back(conn, account, [c["id"] for c in new], SUPPRESSED)
     finally:

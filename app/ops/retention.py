@@ -1,37 +1,77 @@
-"""retention: payloads that no rebuild needs are dropped after a set age, a small chunk at a time.
+"""retention: bodies of old events go, a small chunk at a time; much later the rows of those that moved no money.
 
-An applied event is what its account is folded from, so its payload stays. An ignored one had no effect: after
-``PAYLOAD_DAYS`` its body goes and its row stays, so a duplicate is still known. Nothing that moved money is touched.
+Nothing that a rebuild needs is lost: before the body of an applied event goes, a checkpoint of its account stands behind
+it. The row stays for at least 400 days, so a duplicate is still known; rows of money, of requests and of our own commands
+stay for ever.
 """
 
+import asyncio
 from typing import Any
 
+import structlog
+
+from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
 from app.store import audit, retention
 
-PAYLOAD_DAYS = 90
-CHUNK_MAX = 500
+LOG = structlog.get_logger()
+
+CHUNK_MAX = 200
+PAUSE_S = 0.2
+"""Between two chunks, so that receiving and applying hardly notice."""
 EVERY_MS = 3_600_000
 
 
-async def drop(parts: Parts, actor: Actor, *, days: int = PAYLOAD_DAYS, yes: bool) -> dict[str, Any]:
-    """Drop what is old enough, chunk by chunk; without ``yes`` only count."""
-    dropped = 0
+async def drop(parts: Parts, actor: Actor, *, yes: bool, pause_s: float = 0.0) -> dict[str, Any]:
+    """Drop what is old enough, chunk by chunk; without ``yes`` only count what would be looked at."""
+    settings, dropped, deleted, kept = parts.settings, 0, 0, 0
     async with parts.pool.acquire() as conn:
-        waiting = await retention.count(conn, days)
+        waiting = {
+            "bodies": await retention.count(conn, retention.BODIES, settings.payload_days),
+            "rows": await retention.count(conn, retention.ROWS, settings.row_days),
+        }
     while yes:
-        async with parts.pool.acquire() as conn, conn.transaction():
-            done = await retention.drop_payloads(conn, days, CHUNK_MAX)
-        dropped += done
-        if done < CHUNK_MAX:
+        looked, gone = await _chunk(parts, retention.BODIES, settings.payload_days)
+        dropped, kept = dropped + gone, kept + looked - gone
+        old, removed = await _chunk(parts, retention.ROWS, settings.row_days)
+        deleted += removed
+        if not looked and not old:
             break
-    result = {"days": days, "found": waiting, "dropped": dropped, "dry_run": not yes}
-    if dropped:
+        await asyncio.sleep(pause_s)
+    result = {"found": waiting, "bodies_dropped": dropped, "rows_deleted": deleted, "kept": kept, "dry_run": not yes}
+    if dropped or deleted:
         async with parts.pool.acquire() as conn:
             await audit.note(
                 conn, who=actor.who, action="retention", target="events", reason=actor.reason, result=result
             )
     return result
+
+
+async def _chunk(parts: Parts, name: str, days: int) -> tuple[int, int]:
+    """One chunk of a pass: how many were looked at, how many went. Nothing when another process is at it."""
+    async with parts.pool.acquire() as lock, lock.transaction():
+        if not await retention.try_lock(lock):
+            return 0, 0
+        rows = await retention.chunk(lock, name, days, CHUNK_MAX)
+        if not rows:
+            return 0, 0
+        await _covered(parts, rows)
+        gone = await retention.drop_bodies(lock, rows)
+        if name == retention.ROWS:
+            gone = await retention.delete_rows(lock, rows)
+        await retention.passed(lock, name, max(row["received_at"] for row in rows))
+    return len(rows), gone
+
+
+async def _covered(parts: Parts, rows: list[retention.Row]) -> None:
+    """Let checkpoints stand behind all applied events of a chunk."""
+    through: dict[str, int] = {}
+    for row in rows:
+        if row["status"] == "applied" and row["applied_seq"] is not None:
+            through[row["account_id"]] = max(through.get(row["account_id"], 0), row["applied_seq"])
+    for account, seq in through.items():
+        if not await checkpoint.advance(parts, account, seq):
+            LOG.warning("retention.log_unreadable", account=account)
 
 
 class Keeper:
@@ -46,5 +86,5 @@ class Keeper:
         now_ms = self._parts.clock()
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + EVERY_MS
-            await drop(self._parts, Actor(who="retention", reason="scheduled"), yes=True)
+            await drop(self._parts, Actor(who="retention", reason="scheduled"), yes=True, pause_s=PAUSE_S)
         return False

@@ -17,15 +17,26 @@ CHUNK = 200
 
 _EVENT = (
     "SELECT account_id, event_id, source, type, kind, created, received_at, payload, fetched, attempts, caused_by,"
-    " status, twin_id FROM events"
+    " status, twin_id, applied_seq, programme FROM events"
 )
 
 
-async def log_of(conn: Connection, account_id: str) -> AsyncIterator[Row]:
-    """The applied events of an account in the order in which they were applied; needs a transaction."""
-    query = f"{_EVENT} WHERE account_id = $1 AND status = 'applied' AND applied_seq IS NOT NULL ORDER BY applied_seq"
-    async for row in conn.cursor(query, account_id, prefetch=CHUNK):
+_LOG = f"{_EVENT} WHERE account_id = $1 AND status = 'applied' AND applied_seq > $2"
+
+
+async def log_of(conn: Connection, account_id: str, *, after: int = 0) -> AsyncIterator[Row]:
+    """The applied events of an account after one of them, in the order in which they were applied.
+
+    Needs a transaction.
+    """
+    async for row in conn.cursor(f"{_LOG} ORDER BY applied_seq", account_id, after, prefetch=CHUNK):
         yield row
+
+
+async def log_page(conn: Connection, account_id: str, *, after: int, through: int, limit: int) -> list[Row]:
+    """The next of them, up to the event applied as number ``through``."""
+    query = f"{_LOG} AND applied_seq <= $3 ORDER BY applied_seq LIMIT $4"
+    return list(await conn.fetch(query, account_id, after, through, limit))
 
 
 async def event(conn: Connection, event_id: str, account_id: str | None = None) -> Row | None:

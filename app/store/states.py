@@ -193,6 +193,7 @@ class EventRow(msgspec.Struct):
     error: bytes | None = None
     due_s: float = 0.0
     attempts: int = 0
+    programme: str | None = None
 
 
 async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
@@ -203,9 +204,10 @@ async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
                applied_at = CASE WHEN n.status = 'applied' THEN now() ELSE e.applied_at END,
                fetched = coalesce(n.fetched::jsonb, e.fetched), error = n.error::jsonb,
                due_at = CASE WHEN n.status = 'pending' THEN now() + make_interval(secs => n.due_s) ELSE e.due_at END,
-               attempts = e.attempts + n.attempts
-          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::float8[], $8::int[])
-               AS n (account_id, event_id, status, applied_seq, fetched, error, due_s, attempts)
+               attempts = e.attempts + n.attempts, programme = coalesce(n.programme, e.programme)
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::float8[], $8::int[],
+                      $9::text[])
+               AS n (account_id, event_id, status, applied_seq, fetched, error, due_s, attempts, programme)
          WHERE e.account_id = n.account_id AND e.event_id = n.event_id
         """,
         [r.account_id for r in rows],
@@ -216,6 +218,7 @@ async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
         [None if r.error is None else r.error.decode() for r in rows],
         [r.due_s for r in rows],
         [r.attempts for r in rows],
+        [r.programme for r in rows],
     )
 
 

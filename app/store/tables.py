@@ -65,7 +65,7 @@ events = Table(
     Column("kind", Text, nullable=False, comment="snapshot thin internal"),
     _time("created"),
     _time("received_at", now=True),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary),
     Column(
         "fetched", JSONB(none_as_null=True), comment="readings kept beside the event: {url: object or {missing: code}}"
     ),
@@ -78,6 +78,7 @@ events = Table(
     Column("applied_seq", BigInteger),
     _time("applied_at", nullable=True),
     _count("deliveries", 1),
+    Column("programme", Text, comment="fingerprint of the programme it was folded under"),
     Index("events_pending", "account_id", "due_at", postgresql_where=text("status = 'pending'")),
     Index("events_parked", "account_id", "event_id", postgresql_where=text("status = 'parked'")),
     Index("events_by_id", "event_id"),
@@ -104,6 +105,41 @@ objects = Table(
         text("(data ->> 'authorization')"),
         postgresql_where=text("kind = 'received_debit'"),
     ),
+)
+
+programmes = Table(
+    "programmes",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("body", JSONB, nullable=False),
+    _time("created_at", now=True),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column(
+        "applied_seq", BigInteger, nullable=False, server_default=text("0"), comment="the last event folded into it"
+    ),
+    Column(
+        "seq", BigInteger, nullable=False, server_default=text("0"), comment="the last journal line of those events"
+    ),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+)
+
+checkpoint_objects = Table(
+    "checkpoint_objects",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    _time("observed_at"),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
 )
 
 journal = Table(

@@ -119,6 +119,13 @@ CODES: tuple[Code, ...] = (
         "See `unreadable`.",
         ("operations",),
     ),
+    Code(
+        "payload_dropped",
+        409,
+        "Retention took the event's body away.",
+        "Rebuild or reconcile the account instead.",
+        ("events",),
+    ),
     Code("replay_planned", 409, "The bulk replay was only planned.", "Nothing needs to be stopped.", ("replays",)),
     Code("replay_running", 409, "The bulk replay runs already.", "Nothing needs to be confirmed.", ("replays",)),
     Code("replay_dry_run", 409, "A dry run is never run.", "Start it with `dry_run` false.", ("replays",)),

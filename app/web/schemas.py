@@ -244,6 +244,7 @@ class EventDetail(Event):
         description="The body as it came (personal data of requests only with `operate`).",
         examples=[{"id": "evt_1", "type": "v2.core.account.updated"}],
     )
+    payload_dropped: bool = Field(description="Whether retention took body and readings away.", examples=[False])
     fetched: Any = Field(description="Objects read for it, by URL.", examples=[{"/v2/core/accounts/acct_1": {}}])
     applied_at: Time | None = Field(description="When it was applied.", examples=["2026-11-24T10:00:01Z"])
     journal: list[JournalLine] = Field(description="What it did.")

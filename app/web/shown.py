@@ -163,6 +163,8 @@ def event(row: Row) -> dict[str, Any]:
 
 def payload(row: Row, *, private: bool) -> object:
     """The body as it came, as JSON where it is; personal data of requests only when ``private``."""
+    if row["payload"] is None:
+        return None
     raw = bytes(row["payload"])
     try:
         body = orjson.loads(raw)
@@ -173,7 +175,7 @@ def payload(row: Row, *, private: bool) -> object:
 
 def hosted_link(row: Row) -> dict[str, Any]:
     """The link in Stripe's answer to `create_account_link`."""
-    objects = orjson.loads(bytes(row["payload"])).get("objects") or [{}]
+    objects = orjson.loads(bytes(row["payload"] or b"{}")).get("objects") or [{}]
     made = objects[0].get("object") or {}
     return {name: made.get(name) for name in ("url", "expires_at")}
 

@@ -1,6 +1,6 @@
 """The desk: parked things answered by fingerprint, and a doctor that names what is wrong."""
 
-from app.ops import doctor, parked, retention
+from app.ops import doctor, parked
 from app.ops.parts import Actor
 from app.stripe import catalog
 from app.wiring import Services
@@ -53,19 +53,3 @@ def test_destinations_are_held_against_the_catalogue() -> None:
     assert [check.state for check in doctor.destinations([whole])] == ["ok"]
     assert [check.state for check in doctor.destinations([{**whole, "enabled_events": types[:3]}])] == ["warning"]
     assert "wrong" in [check.state for check in doctor.destinations([{**whole, "status": "disabled"}])]
-
-
-async def test_only_old_bodies_without_effect_are_dropped_and_duplicates_stay_known(services: Services) -> None:
-    for days, status in ((100, "ignored"), (10, "ignored"), (100, "applied"), (100, "parked")):
-        event_id = await deliver(services.pool, "issuing_card.created", None)
-        await services.pool.execute(
-            "UPDATE events SET status = $2, received_at = now() - make_interval(days => $3) WHERE event_id = $1",
-            event_id,
-            status,
-            days,
-        )
-    assert (await retention.drop(services, ME, yes=False))["found"] == 1
-    assert (await retention.drop(services, ME, yes=True))["dropped"] == 1
-    assert await services.pool.fetchval("SELECT count(*) FROM events WHERE payload = '{}'::bytea") == 1
-    assert await services.pool.fetchval("SELECT count(*) FROM events") == 4
-    assert (await retention.drop(services, ME, yes=True))["dropped"] == 0

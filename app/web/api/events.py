@@ -80,6 +80,7 @@ async def detail(conn: asyncpg.Connection, row: views.Row, *, private: bool) -> 
         **shown.event(row),
         "kind": row["kind"],
         "payload": shown.payload(row, private=private),
+        "payload_dropped": row["payload"] is None,
         "fetched": views.parsed(row["fetched"]),
         "applied_at": row["applied_at"],
         "journal": [shown.journal_line(line) for line in lines],

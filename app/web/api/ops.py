@@ -42,6 +42,7 @@ class Rebuilt(BaseModel):
     account: str = Field(description="The account.", examples=["acct_1"])
     equal: bool = Field(description="Whether the log explains the stored state.", examples=[True])
     events: int = Field(description="Events folded.", examples=[12])
+    checkpoint: int = Field(description="Where it started: number of the applied event; 0: the first.", examples=[0])
     differences: list[dict[str, Any]] = Field(description="`{what, stored, rebuilt}`.", examples=[[]])
     difference_count: int = Field(description="How many there are.", examples=[0])
     unreadable: list[str] = Field(description="Events that could not be read.", examples=[[]])
