@@ -4,7 +4,7 @@ service does not.
 
 import typer
 
-from app.cli import accounts, actions, authorizations, brakes, checks, events, keys, ops, parked, service
+from app.cli import accounts, actions, authorizations, brakes, checks, destinations, events, keys, ops, parked, service
 
 
 def build() -> typer.Typer:
@@ -34,6 +34,7 @@ def build() -> typer.Typer:
     app.add_typer(authorizations.app, name="authorizations")
     app.add_typer(brakes.app, name="brakes")
     app.add_typer(parked.app, name="parked")
+    app.add_typer(destinations.app, name="destinations")
     app.add_typer(events.events, name="events")
     app.add_typer(events.commands, name="commands")
     app.add_typer(events.replays, name="replays")

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.desk import AsJson, WhyOption, Yes, ending, err, out, settings, show_json, show_rows, show_thing
-from app.errors import BadInput, Forbidden
+from app.errors import BadInput, CardrailError, Forbidden
 from app.log import configure_logging
 from app.ops import backfill as backfills
 from app.ops import doctor as doctors
@@ -270,13 +270,22 @@ def reconcile(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look for what is wrong; exit 1 when something is."""
-    found = run(doctors.examine, as_json=as_json)
-    rows = [{"check": c.check, "state": c.state, "says": c.says} for c in found]
+    """Look for what is wrong, and say what would help; exit 1 when something is wrong."""
+    configure_logging(level="warning")
+
+    async def work() -> list[doctors.Check]:
+        try:
+            async with open_services(settings()) as services:
+                return await doctors.examine(services)
+        except CardrailError as error:
+            return doctors.unopened(error)
+
+    found = ending(lambda: asyncio.run(work()), as_json=as_json)
+    rows = [doctors.shown(check) for check in found]
     if as_json:
         show_json({"ok": not doctors.wrong(found), "checks": rows})
     else:
-        show_rows(rows, ["check", "state", "says"], as_json=False)
+        show_rows(rows, ["check", "state", "says", "do"], as_json=False)
     raise typer.Exit(1 if doctors.wrong(found) else 0)
 
 

@@ -11,6 +11,8 @@ from app.sandbox.webhooks import Destination
 from app.sandbox.world import World
 
 KIND = "v2.core.event_destination"
+SOURCES = frozenset({"@self", "@accounts", "@organization_members", "@organization_members/@accounts"})
+SYNCHRONOUS = "issuing_authorization.request"
 
 
 def _event(world: World, call: Call, style: str) -> Event:
@@ -73,6 +75,18 @@ def new_types(names: list[str], version: str) -> frozenset[str]:
     return frozenset(name.replace("[configuration.storer]", "[configuration.money_manager]") for name in names)
 
 
+def _of_style(names: list[str], style: str) -> None:
+    """v2 resources come thin only; a v1 resource comes thin under a name of its own."""
+    if not names:
+        raise invalid("enabled_events must not be empty", param="enabled_events")
+    for name in names:
+        thin_only = name.startswith(("v2.", "v1."))
+        if name != "*" and thin_only != (style == "thin"):
+            raise invalid(f"{name} does not come as {style}", param="enabled_events")
+        if name == SYNCHRONOUS:
+            raise invalid(f"{name} goes to the real-time endpoint only", param="enabled_events")
+
+
 def create(world: World, call: Call) -> Answer:
     """A destination with a secret of its own."""
     body = call.params
@@ -81,9 +95,14 @@ def create(world: World, call: Call) -> Answer:
         raise invalid("Only webhook_endpoint with a url is played here", param="type")
     if style == "thin" and body.get("snapshot_api_version"):
         raise invalid("snapshot_api_version is for snapshot destinations", param="snapshot_api_version")
+    if style == "snapshot" and not body.get("snapshot_api_version"):
+        raise invalid("snapshot_api_version is required for snapshot destinations", param="snapshot_api_version")
     version = world.settings.api_version
     secret = f"whsec_{world.ids.new('')}"
     sources = body.get("events_from") or ["@self"]
+    if not set(sources) <= SOURCES:
+        raise invalid(f"events_from takes {', '.join(sorted(SOURCES))}", param="events_from")
+    _of_style(body["enabled_events"], style)
     record = register(world, body["webhook_endpoint"]["url"], secret, style, version, name=body["name"])
     destination = world.webhooks.destinations[record.id]
     destination.types = new_types(body["enabled_events"], version)
@@ -98,6 +117,23 @@ def create(world: World, call: Call) -> Answer:
         }
     )
     return Answer(record)
+
+
+def everything(world: World, call: Call) -> Answer:
+    """All destinations; where they post to only when it is asked for."""
+    return listing.v2(call, world.all(KIND, call.account), lambda _: True, lambda r: shown_destination(r, call))
+
+
+def shown_destination(record: Record, call: Call) -> Json:
+    """With the address when it is included, and with the secret in the answer to the creation alone."""
+    include = call.params.get("include") or []
+    endpoint: Json = {"url": None, "signing_secret": None}
+    if "webhook_endpoint.url" in include:
+        endpoint["url"] = record.hidden["url"]
+    made = call.method == "POST" and call.path.endswith("event_destinations")
+    if "webhook_endpoint.signing_secret" in include and made:
+        endpoint["signing_secret"] = record.hidden["secret"]
+    return {**record.data, "webhook_endpoint": endpoint}
 
 
 def register(world: World, url: str, secret: str, style: str, version: str, name: str = "sandbox") -> Record:
@@ -119,6 +155,23 @@ def register(world: World, url: str, secret: str, style: str, version: str, name
     record = world.add(KIND, world.platform, data, url=url, secret=secret)
     world.webhooks.destinations[record.id] = Destination(record.id, url, secret, style, version)
     return record
+
+
+def update(world: World, call: Call) -> Answer:
+    """Other types, another name; style, sources and version stay as they were made."""
+    record = world.find(KIND, call.ids[0], call.account)
+    body = call.params
+    if body.get("enabled_events") is not None:
+        _of_style(body["enabled_events"], record.data["event_payload"])
+        types = new_types(body["enabled_events"], world.settings.api_version)
+        world.webhooks.destinations[record.id].types = types
+    for name in ("name", "description", "enabled_events", "metadata"):
+        if body.get(name) is not None:
+            record.data[name] = body[name]
+    url = (body.get("webhook_endpoint") or {}).get("url")
+    if url:
+        record.hidden["url"] = world.webhooks.destinations[record.id].url = url
+    return Answer(record)
 
 
 def switch(world: World, call: Call) -> Answer:

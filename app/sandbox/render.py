@@ -3,6 +3,7 @@
 from app.sandbox.accounts import shown_account
 from app.sandbox.addresses import shown_address
 from app.sandbox.calls import Call, Json, Record
+from app.sandbox.event_api import shown_destination
 from app.sandbox.world import World
 
 
@@ -18,7 +19,7 @@ def render(world: World, record: Record, call: Call) -> Json:
         case "issuing.card":
             return _card(record, call)
         case "v2.core.event_destination":
-            return _destination(record, call)
+            return shown_destination(record, call)
         case _:
             return record.data
 
@@ -35,13 +36,3 @@ def _card(record: Record, call: Call) -> Json:
         name: record.hidden[name] for name in ("number", "cvc") if name in expand and record.data["type"] == "virtual"
     }
     return {**record.data, **extra}
-
-
-def _destination(record: Record, call: Call) -> Json:
-    include = call.params.get("include") or []
-    endpoint: Json = {"url": None, "signing_secret": None}
-    if "webhook_endpoint.url" in include:
-        endpoint["url"] = record.hidden["url"]
-    if "webhook_endpoint.signing_secret" in include and call.path.endswith("event_destinations"):
-        endpoint["signing_secret"] = record.hidden["secret"]
-    return {**record.data, "webhook_endpoint": endpoint}

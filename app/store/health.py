@@ -41,11 +41,16 @@ async def parked_ids(conn: Connection, what: str, kind: str, code: str, limit: i
 
 
 async def rejections(conn: Connection, hours: int) -> list[Row]:
-    """Deliveries refused at the door in the last hours, by code."""
+    """Deliveries refused at the door in the last hours, by code and cause, with the newest detail and the range of skew."""
     return list(
         await conn.fetch(
-            "SELECT code, count(*) AS count, max(at) AS newest, (array_agg(detail ORDER BY at DESC))[1] AS detail"
-            " FROM rejections WHERE at > now() - make_interval(hours => $1) GROUP BY code ORDER BY 2 DESC",
+            """
+            SELECT code, detail->>'cause' AS cause, count(*) AS count, max(at) AS newest,
+                   (array_agg(detail ORDER BY at DESC))[1] AS detail,
+                   min((detail->>'skew_s')::float8) AS skew_from, max((detail->>'skew_s')::float8) AS skew_to
+              FROM rejections WHERE at > now() - make_interval(hours => $1)
+             GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT 50
+            """,
             hours,
         )
     )

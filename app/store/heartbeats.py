@@ -1,6 +1,11 @@
 """Workers say that they live; readiness asks."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from app.store.db import Connection
+
+Row = Mapping[str, Any]
 
 
 async def beat(conn: Connection, worker: str) -> None:
@@ -9,6 +14,15 @@ async def beat(conn: Connection, worker: str) -> None:
         "INSERT INTO heartbeats (worker) VALUES ($1) ON CONFLICT (worker) DO UPDATE SET at = now()", worker
     )
     await conn.execute("DELETE FROM heartbeats WHERE at < now() - interval '1 day'")
+
+
+async def every(conn: Connection) -> list[Row]:
+    """The workers heard of within a day and how many seconds ago, newest first."""
+    return list(
+        await conn.fetch(
+            "SELECT worker, extract(epoch FROM now() - at)::float8 AS age_s FROM heartbeats ORDER BY at DESC LIMIT 200"
+        )
+    )
 
 
 async def newest_age_s(conn: Connection) -> float | None:

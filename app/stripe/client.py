@@ -7,7 +7,9 @@ are the outbox's duty, readings come again with their event. A concurrency and a
 import asyncio
 import json
 import logging
+import time
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -82,6 +84,18 @@ class Stripe:
         )
         self._limit = asyncio.Semaphore(CONCURRENCY_MAX)
         self._pace = Pace(rate_per_s)
+        self._dated: tuple[str, float] | None = None
+
+    @property
+    def skew_s(self) -> float | None:
+        """How far our clock is ahead of Stripe's by its last answer, in seconds (its header knows whole ones only)."""
+        if self._dated is None:
+            return None
+        said, heard_s = self._dated
+        try:
+            return heard_s - parsedate_to_datetime(said).timestamp()
+        except ValueError:
+            return None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -187,7 +201,10 @@ class Stripe:
             except stripe.StripeError as error:
                 body = error.json_body if error.json_body is not None else _json(error.http_body)
                 return classify(error.http_status or 500, body, dict(error.headers or {}), api=api, platform=platform)
-        return classify(answer.code, answer.data, dict(answer.headers), api=api, platform=platform)
+        headers = dict(answer.headers)
+        if (said := headers.get("Date") or headers.get("date")) is not None:
+            self._dated = (said, time.time())
+        return classify(answer.code, answer.data, headers, api=api, platform=platform)
 
 
 def _json(body: str | bytes | None) -> Any:

@@ -69,10 +69,10 @@ def verify(
         return _mismatch(parts, body, secrets, skew_s, diagnose=diagnose)
     if skew_s < -tolerance_s:
         message = f"The signature is {-skew_s} s old; at most {tolerance_s} s are accepted."
-        return Refused("signature_stale", message, {"skew_s": skew_s, "tolerance_s": tolerance_s})
+        return Refused("signature_stale", message, {"skew_s": skew_s, "tolerance_s": tolerance_s, "secret": secret})
     if skew_s > tolerance_s:
         message = f"The signature is from {skew_s} s in the future; at most {tolerance_s} s are accepted."
-        return Refused("signature_future", message, {"skew_s": skew_s, "tolerance_s": tolerance_s})
+        return Refused("signature_future", message, {"skew_s": skew_s, "tolerance_s": tolerance_s, "secret": secret})
     return Verified(t, secret)
 
 

@@ -12,6 +12,7 @@ from app.web.api import (
     cards,
     commands,
     controls,
+    destinations,
     enrollments,
     events,
     explanations,
@@ -45,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     replays.router,
     ops.router,
     parked.router,
+    destinations.router,
     platform.router,
     audit.router,
 )

@@ -6,6 +6,7 @@ more than all of this.
 """
 
 import gc
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ AUTHORIZATION_REQUEST = "issuing_authorization.request"
 BODY_MAX_BYTES = 1_048_576
 DIAGNOSES_PER_S = 10
 
+_LIVEMODE = re.compile(rb'"livemode"\s*:\s*(true|false)')
 _BODY = b'{"received": true}'
 _START = {
     "type": "http.response.start",
@@ -69,9 +71,10 @@ def webhook_routes(receiver: Receiver, door: WebhookDoor) -> list[Route]:
 
 def webhook_endpoints(receiver: Receiver, door: WebhookDoor) -> dict[str, "Endpoint"]:
     """The same two as bare ASGI applications by path, for a server that dispatches before its framework."""
+    deciding = door.authorization_secrets or door.secrets
     return {
-        PATH: Endpoint(receiver, door, door.secrets),
-        AUTHORIZATIONS_PATH: Endpoint(receiver, door, door.authorization_secrets or door.secrets),
+        PATH: Endpoint(receiver, door, PATH, door.secrets, deciding),
+        AUTHORIZATIONS_PATH: Endpoint(receiver, door, AUTHORIZATIONS_PATH, deciding, door.secrets),
     }
 
 
@@ -112,9 +115,13 @@ class _Gone(Exception):
 
 
 class Endpoint:
-    """One ASGI application per path: the paths differ in their secrets only."""
+    """One ASGI application per path: the paths differ in their secrets only. ``others`` are those of the other path."""
 
-    def __init__(self, receiver: Receiver, door: WebhookDoor, secrets: Sequence[str]) -> None:
+    def __init__(
+        self, receiver: Receiver, door: WebhookDoor, path: str, secrets: Sequence[str], others: Sequence[str]
+    ) -> None:
+        self._path = path
+        self._others = tuple(secret.encode() for secret in others if secret not in secrets)
         self._receiver = receiver
         self._door = door
         self._secrets = tuple(secret.encode() for secret in secrets)
@@ -143,11 +150,14 @@ class Endpoint:
         """None is the plain 200."""
         door = self._door
         now = door.clock()
-        checked = signature.verify(
-            header, body, self._secrets, now, door.tolerance_s, diagnose=self._may_diagnose(int(now))
-        )
+        diagnose = self._may_diagnose(int(now))
+        checked = signature.verify(header, body, self._secrets, now, door.tolerance_s, diagnose=diagnose)
         if isinstance(checked, signature.Refused):
-            return self._refuse(checked.code, checked.message, {**checked.detail, "bytes": len(body)})
+            detail = {**checked.detail, "bytes": len(body), **self._hints(body)}
+            if diagnose and detail.get("cause") == "wrong_secret":
+                other = signature.verify(header, body, self._others, now, door.tolerance_s, diagnose=False)
+                detail["cause"] = "other_door" if isinstance(other, signature.Verified) else "wrong_secret"
+            return self._refuse(checked.code, checked.message, detail)
         event = envelopes.read(body, door.platform_account)
         if isinstance(event, envelopes.Refused):
             return self._refuse(event.code, event.message, {"bytes": len(body)})
@@ -170,6 +180,12 @@ class Endpoint:
         if accepted.new and catalog.lookup(event.type) is None:
             metrics.unknown(event.type)
         return None
+
+    def _hints(self, body: bytes) -> dict[str, object]:
+        """For the doctor: where it was posted to, and the mode that the unproven body names."""
+        found = _LIVEMODE.search(body)
+        says = {"mode": "live" if found[1] == b"true" else "test"} if found else {}
+        return {"path": self._path, "our_mode": "live" if self._door.livemode else "test", **says}
 
     def _may_diagnose(self, second: int) -> bool:
         """Whether the costly look at a mismatch is allowed: a flood of forgeries gets the cheap answer."""

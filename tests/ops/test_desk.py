@@ -2,7 +2,6 @@
 
 from app.ops import doctor, parked
 from app.ops.parts import Actor
-from app.stripe import catalog
 from app.wiring import Services
 from tests.flow.test_apply import deliver
 
@@ -39,17 +38,3 @@ async def test_the_doctor_names_what_is_parked_refused_and_unreachable(services:
     wrong = {check.check for check in found if check.state == "wrong"}
     assert wrong == {"parked event issuing_card.created", "rejections signature_mismatch", "stripe"}
     assert doctor.wrong(found)
-
-
-def test_destinations_are_held_against_the_catalogue() -> None:
-    types = [name for name, entry in catalog.ENTRIES.items() if entry.handling == "object"]
-    whole = {
-        "id": "ed_1",
-        "type": "webhook_endpoint",
-        "status": "enabled",
-        "enabled_events": types,
-        "events_from": ["@self", "@accounts"],
-    }
-    assert [check.state for check in doctor.destinations([whole])] == ["ok"]
-    assert [check.state for check in doctor.destinations([{**whole, "enabled_events": types[:3]}])] == ["warning"]
-    assert "wrong" in [check.state for check in doctor.destinations([{**whole, "status": "disabled"}])]

@@ -1,0 +1,101 @@
+"""destinations: what Stripe sends where, and creating what is missing, so that everything we follow reaches our door.
+
+Run again it does nothing: what exists is looked for first. A signing secret is shown by Stripe once, in the answer to
+the creation; it is handed on to the caller once and is never stored, logged or audited.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from app.errors import BadInput, Unavailable
+from app.ops.parts import Actor, Parts
+from app.store import audit
+from app.stripe import destinations
+from app.stripe.outcome import Settled
+
+SETTING = "STRIPE_WEBHOOK_SECRETS"
+
+
+async def rows(parts: Parts) -> list[dict[str, Any]]:
+    """The destinations at Stripe, with where they post to. Raises Unavailable when Stripe does not tell."""
+    try:
+        return await parts.stripe.list_all(destinations.PATH, {"include": ["webhook_endpoint.url"]}, None)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"Stripe does not list the event destinations: {error}", code="destinations_unknown"
+        ) from error
+
+
+def door(parts: Parts, url: str | None) -> str:
+    """The address that Stripe shall post to: ``url``, or ours as it is set. Raises BadInput for one that cannot be."""
+    given = (url or parts.settings.base_url).rstrip("/")
+    split = urlsplit(given)
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise BadInput(f"{given} is no http(s) address.", code="bad_url")
+    if parts.settings.livemode and split.scheme != "https":
+        raise BadInput(
+            "Stripe posts to https only in live mode: set CARDRAIL_PUBLIC_URL or give --url.", code="bad_url"
+        )
+    return given if split.path.rstrip("/") else given + destinations.DOOR
+
+
+async def listed(parts: Parts) -> list[dict[str, Any]]:
+    """The destinations in our words: ``{id, name, status, style, scopes, types, url, api_version}``."""
+    return [
+        {
+            "id": row.get("id"),
+            "name": row.get("name"),
+            "status": row.get("status"),
+            "style": row.get("event_payload"),
+            "scopes": row.get("events_from") or ["@self"],
+            "types": len(row.get("enabled_events") or ()),
+            "url": (row.get("webhook_endpoint") or {}).get("url"),
+            "api_version": row.get("snapshot_api_version"),
+        }
+        for row in await rows(parts)
+    ]
+
+
+async def ensure(parts: Parts, actor: Actor, *, url: str | None, yes: bool) -> dict[str, Any]:
+    """Create, extend or enable what is missing. Dry without ``yes``.
+
+    Returns ``{url, dry_run, steps, secrets, failed}``; ``secrets`` are the new signing secrets, shown this once.
+    Raises BadInput for an address that cannot be, Unavailable when Stripe does not list its destinations.
+    """
+    at, version = door(parts, url), parts.settings.stripe_api_version
+    steps = destinations.plan(await rows(parts), at, version)
+    secrets: list[str] = []
+    failed: list[str] = []
+    done: list[dict[str, Any]] = []
+    for step in steps:
+        told = {
+            "action": step.action,
+            "style": step.style,
+            "scope": step.scope,
+            "id": step.id,
+            "missing": len(step.missing),
+        }
+        if yes:
+            outcome = await parts.stripe.call(step.request(version), f"cardrail-destination-{uuid4().hex}")
+            if not isinstance(outcome, Settled):
+                failed.append(f"{step.action} {step.style} {step.scope}: {outcome.message} ({outcome.code})")
+                continue
+            told["id"] = outcome.object_id
+            endpoint = outcome.object.get("webhook_endpoint")
+            secret = endpoint.get("signing_secret") if isinstance(endpoint, dict) else None
+            if step.action == "create" and isinstance(secret, str):
+                secrets.append(secret)
+        done.append(told)
+    if yes:
+        result = {"steps": done, "failed": failed}
+        async with parts.pool.acquire() as conn:
+            await audit.note(
+                conn, who=actor.who, action="destinations.ensure", target=at, reason=actor.reason, result=result
+            )
+    return {"url": at, "dry_run": not yes, "steps": done, "secrets": secrets, "failed": failed}
+
+
+def advice(secrets: list[str]) -> str:
+    """How new secrets reach the settings, in one sentence."""
+    return f"Add to {SETTING} (keep those that are there), then restart: {','.join(secrets)}"

@@ -1,0 +1,34 @@
+"""doctor: looks at everything that can be wrong from outside the code, and says what would help.
+
+A check is ``ok``, ``warning`` (look at it) or ``wrong`` (the service does not do its duty; exit 1). It changes nothing
+and never raises for what it finds: an old schema or a Stripe that does not answer is a finding like any other.
+"""
+
+from app.errors import CardrailError
+from app.ops.doctor import at_stripe, door, money, running
+from app.ops.doctor.check import Check, shown, wrong
+from app.ops.parts import Parts
+from app.store import schema
+
+__all__ = ["Check", "examine", "shown", "unopened", "wrong"]
+
+
+async def examine(parts: Parts) -> list[Check]:
+    """Look at everything."""
+    try:
+        await schema.check(parts.pool)
+    except CardrailError as error:
+        return unopened(error)
+    found = [Check(check="schema", state="ok", says=schema.head())]
+    async with parts.pool.acquire() as conn:
+        found += await running.look(conn)
+        found += await door.look(conn)
+        found += await money.look(conn, parts)
+    return found + await at_stripe.look(parts)
+
+
+def unopened(error: CardrailError) -> list[Check]:
+    """What there is to say when the service cannot even be opened."""
+    if error.code == "old_schema":
+        return [Check(check="schema", state="wrong", says=error.message, do="cardrail migrate")]
+    return [Check(check="settings", state="wrong", says=error.message, do="cardrail config")]

@@ -1,0 +1,84 @@
+"""Stripe's side: the key, the clock, and the event destinations against our catalogue."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.ops.doctor.check import Check, worse_than
+from app.ops.parts import Parts
+from app.stripe import destinations
+from app.stripe.client import Missing, Reading
+
+SKEW_WARN_S, SKEW_MAX_S = 5.0, 60.0
+ENSURE = "cardrail destinations ensure --yes"
+
+
+async def look(parts: Parts) -> list[Check]:
+    """The key first: without an answer to it nothing else can be seen."""
+    answer = await parts.stripe.read("/v1/account", context=None)
+    if not isinstance(answer, Reading):
+        says = f"{parts.settings.api_base} does not answer with this key: {answer.code}"
+        do = "check STRIPE_API_KEY and STRIPE_API_BASE, and Stripe's status page"
+        return [Check(check="stripe", state="wrong", says=says, do=do)]
+    own = answer.object.get("id")
+    if own != parts.platform_account:
+        says = f"the key belongs to {own}, PLATFORM_ACCOUNT_ID is {parts.platform_account}"
+        return [Check(check="stripe", state="wrong", says=says, do="set the two to the same account")]
+    found = [Check(check="stripe", state="ok", says=f"the key of {own} is answered"), *_clock(parts.stripe.skew_s)]
+    if isinstance(await parts.stripe.read(destinations.PATH, context=None), Missing):
+        says = "this key may not list them"
+        return [*found, Check(check="destinations", state="warning", says=says, do="look in Stripe's dashboard")]
+    try:
+        rows = await parts.stripe.list_all(destinations.PATH, {"include": ["webhook_endpoint.url"]}, None)
+    except TimeoutError as error:
+        return [*found, Check(check="destinations", state="warning", says=str(error), do="try again")]
+    at = None if parts.settings.public_url is None else parts.settings.base_url + destinations.DOOR
+    return found + against_catalogue(rows, parts.settings.stripe_api_version, at)
+
+
+def _clock(skew_s: float | None) -> list[Check]:
+    if skew_s is None:
+        return []
+    size = abs(skew_s)
+    state = worse_than(size, SKEW_WARN_S, SKEW_MAX_S)
+    says = f"{size:.0f} s from Stripe's clock"
+    return [Check(check="clock at stripe", state=state, says=says, do="" if state == "ok" else "set this clock by NTP")]
+
+
+def against_catalogue(rows: Sequence[Mapping[str, Any]], version: str, url: str | None) -> list[Check]:
+    """The destinations that post to us: enabled, each style in each scope, all types, the version that we speak."""
+    mine = destinations.ours(rows, url)
+    found = [
+        Check(check=f"destination {row.get('id')}", state="wrong", says=f"is {row.get('status')} at Stripe", do=ENSURE)
+        for row in mine
+        if not destinations.enabled(row)
+    ]
+    live = [row for row in mine if destinations.enabled(row)]
+    if not live:
+        says = f"none of {len(rows)} at Stripe posts to {url or destinations.DOOR}: no event reaches us"
+        return [*found, Check(check="destinations", state="wrong", says=says, do=ENSURE)]
+    for style in destinations.STYLES:
+        for scope in destinations.SCOPES:
+            found += _covered(live, style, scope, version)
+    found += [
+        Check(
+            check=f"destination {row.get('id')}",
+            state="warning",
+            says=f"its snapshots are rendered in {row['snapshot_api_version']}, we speak {version}",
+            do="both are understood; to move, delete it at Stripe and run " + ENSURE,
+        )
+        for row in live
+        if row.get("snapshot_api_version") not in (None, version)
+    ]
+    return found or [Check(check="destinations", state="ok", says=f"{len(live)} enabled, every type in both scopes")]
+
+
+def _covered(live: Sequence[Mapping[str, Any]], style: str, scope: str, version: str) -> list[Check]:
+    name = f"destinations {style} {scope}"
+    if not any(destinations.brings(row, style, scope) for row in live):
+        return [Check(check=name, state="wrong", says=f"no destination brings {style} events of {scope}", do=ENSURE)]
+    moving = destinations.missing(live, style, scope, destinations.needed(style, version, all_known=False))
+    others = destinations.missing(live, style, scope, destinations.needed(style, version))
+    if not others:
+        return []
+    says = f"{len(others)} types do not reach us: {', '.join((moving or others)[:8])}"
+    return [Check(check=name, state="wrong" if moving else "warning", says=says, do=ENSURE)]

@@ -1,0 +1,164 @@
+"""Destinations at Stripe: what is missing is created once, everything we follow then arrives signed, and the doctor sees
+what is wrong.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import stripe as sdk
+
+from app.config import Settings
+from app.ops import destinations, doctor
+from app.ops.parts import Actor
+from app.store import keys
+from app.stripe import destinations as rules
+from app.web.main import create_app
+from app.wiring import Services, open_services
+from tests.sandbox.conftest import Box, Receiver, box, receiver, started
+
+__all__ = ["box", "receiver", "started"]
+
+Start = Callable[..., Box]
+
+ME = Actor(who="test", reason="because")
+PLATFORM = "acct_platform_sandbox"
+NEW, OLD = "2026-10-14.preview", "2026-06-10.preview"
+
+
+@contextlib.asynccontextmanager
+async def opened(dsn: str, box: Box, url: str, version: str = NEW) -> AsyncIterator[Services]:
+    settings = Settings.model_validate(
+        {
+            "DATABASE_URL": dsn,
+            "STRIPE_API_KEY": "sk_test_sandbox",
+            "STRIPE_API_BASE": box.url,
+            "STRIPE_API_VERSION": version,
+            "PLATFORM_ACCOUNT_ID": PLATFORM,
+            "CARDRAIL_PUBLIC_URL": url,
+            "CARDRAIL_POOL_SIZE": "2",
+        }
+    )
+    async with open_services(settings) as services:
+        yield services
+
+
+@pytest_asyncio.fixture
+async def services(dsn: str, box: Box) -> AsyncIterator[Services]:
+    async with opened(dsn, box, "https://cards.example.com") as one:
+        yield one
+
+
+async def about(services: Services, prefix: str) -> list[tuple[str, str]]:
+    return [(c.state, c.says) for c in await doctor.examine(services) if c.check.startswith(prefix)]
+
+
+async def test_what_is_missing_is_created_once(services: Services) -> None:
+    dry = await destinations.ensure(services, ME, url=None, yes=False)
+    assert [(s["action"], s["style"], s["scope"]) for s in dry["steps"]] == [
+        ("create", "thin", "@self"),
+        ("create", "thin", "@accounts"),
+        ("create", "snapshot", "@self"),
+        ("create", "snapshot", "@accounts"),
+    ]
+    assert (dry["secrets"], await destinations.listed(services)) == ([], [])
+    assert [state for state, _ in await about(services, "destinations")] == ["wrong"]
+    made = await destinations.ensure(services, ME, url=None, yes=True)
+    assert (made["failed"], len(set(made["secrets"]))) == ([], 4)
+    assert {row["url"] for row in await destinations.listed(services)} == {"https://cards.example.com/webhooks/stripe"}
+    again = await destinations.ensure(services, ME, url=None, yes=True)
+    assert (again["steps"], again["secrets"]) == ([], [])
+    assert [state for state, _ in await about(services, "destinations")] == ["ok"]
+    noted = await services.pool.fetch("SELECT action, reason, result FROM operator_actions ORDER BY id")
+    assert [(row["action"], row["reason"]) for row in noted] == [("destinations.ensure", "because")] * 2
+    assert not any(secret in json.dumps([dict(row) for row in noted]) for secret in made["secrets"])
+
+
+async def test_a_disabled_one_is_enabled_and_a_narrow_one_is_widened(services: Services, box: Box) -> None:
+    await destinations.ensure(services, ME, url=None, yes=True)
+    rows = await destinations.listed(services)
+    asleep = next(str(row["id"]) for row in rows if row["style"] == "thin")
+    narrow = next(str(row["id"]) for row in rows if row["style"] == "snapshot")
+    box.stripe.v2.core.event_destinations.disable(asleep)
+    box.stripe.v2.core.event_destinations.update(narrow, {"enabled_events": ["issuing_card.created"]})
+    assert "wrong" in {state for state, _ in await about(services, "destination")}
+    made = await destinations.ensure(services, ME, url=None, yes=True)
+    assert {(s["action"], s["id"]) for s in made["steps"]} == {("enable", asleep), ("update", narrow)}
+    assert made["secrets"] == []
+    assert [state for state, _ in await about(services, "destination")] == ["ok"]
+
+
+async def test_destinations_of_others_are_left_alone(services: Services, box: Box) -> None:
+    body = {"url": "https://other.example.com/hooks", "secret": "whsec_other", "event_payload": "thin"}
+    box.control("POST", "destinations", body)
+    before = await destinations.listed(services)
+    assert len((await destinations.ensure(services, ME, url=None, yes=True))["steps"]) == 4
+    assert before[0] in await destinations.listed(services)
+
+
+@pytest.mark.parametrize("version", [NEW, OLD])
+async def test_every_event_of_a_life_arrives_and_is_signed(
+    dsn: str, started: Start, receiver: Receiver, version: str
+) -> None:
+    box = started(api_version=version)
+    async with opened(dsn, box, "http://127.0.0.1:1", version) as services:
+        made = await destinations.ensure(services, ME, url=receiver.url, yes=True)
+    assert made["failed"] == []
+    if version == NEW:
+        box.spender()
+    else:
+        box.account()
+    box.settle()
+    assert len(receiver.got) > 5
+    for _, headers, body in receiver.got:
+        assert any(_signed(body.decode(), headers["Stripe-Signature"], secret) for secret in made["secrets"])
+    missed = [e["type"] for e in box.control("GET", "events")["data"] if not e["deliveries"] and e["style"] == "thin"]
+    assert missed == []
+
+
+def _signed(body: str, header: str, secret: str) -> bool:
+    try:
+        return bool(sdk.WebhookSignature.verify_header(body, header, secret, 300))
+    except sdk.SignatureVerificationError:
+        return False
+
+
+async def test_only_an_admin_may_look_and_create_over_http(services: Services) -> None:
+    async with services.pool.acquire() as conn:
+        shown = {scope: (await keys.create(conn, name=scope, scope=scope))[1] for scope in ("operate", "admin")}
+    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://cardrail") as http:
+        operate = {"Authorization": f"Bearer {shown['operate']}"}
+        admin = {"Authorization": f"Bearer {shown['admin']}"}
+        body: dict[str, Any] = {"reason": "first start"}
+        assert (await http.post("/v1/destinations", json=body, headers=operate)).status_code == 403
+        dry = (await http.post("/v1/destinations", json=body, headers=admin)).json()
+        assert (dry["dry_run"], len(dry["steps"]), dry["secrets"]) == (True, 4, [])
+        bad = await http.post("/v1/destinations", json={**body, "url": "ftp://x"}, headers=admin)
+        assert (bad.status_code, bad.json()["code"]) == (400, "bad_url")
+        made = (await http.post("/v1/destinations", json={**body, "dry_run": False}, headers=admin)).json()
+        assert len(made["secrets"]) == 4
+        assert len((await http.get("/v1/destinations", headers=admin)).json()["data"]) == 4
+        examined = (await http.get("/v1/doctor", headers=operate)).json()
+        assert {c["check"]: c["state"] for c in examined["checks"]}["destinations"] == "ok"
+
+
+def test_each_type_is_asked_for_once_and_in_one_vocabulary() -> None:
+    for version, foreign in ((NEW, "storer"), (OLD, "money_manager")):
+        names = [name for style in rules.STYLES for name in rules.needed(style, version)]
+        assert len(names) == len(set(names)) > 100
+        assert [name for name in names if f"configuration.{foreign}" in name] == []
+        assert "issuing_authorization.request" not in names
+        assert rules.PING not in names
+
+
+def test_a_destination_in_the_other_vocabulary_or_for_all_types_covers_too() -> None:
+    old = {"event_payload": "thin", "events_from": ["@self"], "enabled_events": list(rules.needed("thin", OLD))}
+    assert rules.missing([old], "thin", "@self", rules.needed("thin", NEW)) == ()
+    everything = {"event_payload": "snapshot", "enabled_events": ["*"]}
+    assert rules.missing([everything], "snapshot", "@self", rules.needed("snapshot", NEW)) == ()
+    assert rules.missing([everything], "snapshot", "@accounts", rules.needed("snapshot", NEW)) != ()

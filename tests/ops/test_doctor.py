@@ -1,0 +1,141 @@
+"""The doctor names what is wrong and what would help; an old schema is a finding, not a crash."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import build
+from app.machines.programme import Brakes, Caps, Funding, Programme
+from app.ops import doctor
+from app.ops.doctor import at_stripe, money
+from app.store import controls, gauges, keys
+from app.stripe import signature
+from app.web.main import create_app
+from app.wiring import Services
+from tests.flow.test_apply import deliver
+
+NOW_S = 1_790_000_000
+
+
+async def look(services: Services) -> dict[str, doctor.Check]:
+    return {check.check: check for check in await doctor.examine(services)}
+
+
+async def test_what_is_parked_stopped_refused_and_silent_is_wrong_and_comes_with_what_to_do(services: Services) -> None:
+    before = await look(services)
+    assert {name for name, check in before.items() if check.state == "wrong"} == {"stripe"}
+    await deliver(services.pool, "issuing_card.created", None)
+    await services.pool.execute(
+        "UPDATE events SET status = 'parked', error = $1", {"code": "no_object", "message": "m"}
+    )
+    async with services.pool.acquire() as conn:
+        await controls.trip_brake(conn, step="create_card", reason="10 commands failed", by="cardrail")
+        await controls.set_brake(conn, step="create_cardholder", reason="migration", by="ana")
+        await conn.execute("INSERT INTO heartbeats (worker, at) VALUES ('worker@a:1', now() - interval '2 minutes')")
+        await conn.execute(
+            "INSERT INTO watermarks (name, at, updated_at) VALUES ($1, now(), now() - interval '3 h')", gauges.COMPLETE
+        )
+    seen = await look(services)
+    wrong = {name for name, check in seen.items() if check.state == "wrong"}
+    assert wrong == {"parked event issuing_card.created", "brake create_card", "workers", "gaps", "stripe"}
+    assert seen["brake create_cardholder"].state == "warning"
+    assert "worker@a:1" in seen["workers"].says
+    assert "cardrail parked retry pk_" in seen["parked event issuing_card.created"].do
+    assert "The event carries no object." in seen["parked event issuing_card.created"].says
+    assert [name for name in wrong if not seen[name].do] == []
+
+
+async def test_a_quiet_service_with_a_living_worker_is_well(services: Services) -> None:
+    async with services.pool.acquire() as conn:
+        await conn.execute("INSERT INTO heartbeats (worker) VALUES ('worker@a:1'), ('worker@b:1')")
+        await gauges.mark_complete(conn, await conn.fetchval("SELECT now() - interval '10 minutes'"))
+        await keys.create(conn, name="console", scope="operate")
+    seen = await look(services)
+    assert {seen[name].state for name in ("workers", "gaps", "backlog", "clock", "caps", "cap of the day", "keys")} == {
+        "ok"
+    }
+    assert seen["workers"].says.startswith("2 live")
+
+
+@pytest.mark.parametrize(
+    ("secret", "age_s", "path", "body", "words", "helps"),
+    [
+        (b"whsec_unknown", 0, "/webhooks/stripe", {}, "cause wrong_secret", "signing secret of every destination"),
+        (b"whsec_unknown", 0, "/webhooks/stripe", {"livemode": True}, "says live mode", "of live mode posts here"),
+        (b"whsec_deciding", 0, "/webhooks/stripe", {}, "cause other_door", "changed over"),
+        (b"whsec_sandbox", 900, "/webhooks/stripe", {}, "signed with secret number 1", "by NTP"),
+        (b"whsec_sandbox", -900, "/webhooks/stripe", {}, "clock skew", "by NTP"),
+        (
+            b"whsec_sandbox",
+            0,
+            "/webhooks/stripe/authorizations",
+            {},
+            "at /webhooks/stripe/authorizations",
+            "changed over",
+        ),
+    ],
+)
+async def test_the_signature_doctor_says_which_secret_which_mode_and_how_far_the_clocks_are_apart(
+    services: Services, secret: bytes, age_s: int, path: str, body: dict[str, Any], words: str, helps: str
+) -> None:
+    services.settings = services.settings.but(authorization_secrets=("whsec_deciding",))
+    now_s = services.clock() // 1000
+    sent = json.dumps({"id": "evt_1", "object": "event", **body}).encode()
+    header = signature.sign(sent, secret, now_s - age_s).decode()
+    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://cardrail") as http:
+        assert (await http.post(path, content=sent, headers={"Stripe-Signature": header})).status_code == 400
+    await services.receiver.settle()
+    (found,) = [check for name, check in (await look(services)).items() if name.startswith("rejections")]
+    assert (found.state, words in found.says, helps in found.do) == ("wrong", True, True), found
+
+
+async def test_a_cap_that_is_nearly_used_up_and_a_key_that_expires_are_seen(services: Services) -> None:
+    services.programme = msgspec.structs.replace(services.programme, caps=Caps(per_programme_day=1_000))
+    await services.pool.execute(
+        "INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, amount, status, caused_by,"
+        " first_call_at) VALUES ('acct_1', 'cmd_1', 'create_outbound_payment', 'i', 'k', '{}', 900, 'settled', 'e', now())"
+    )
+    async with services.pool.acquire() as conn:
+        soon = await conn.fetchval("SELECT now() + interval '3 days'")
+        row, _ = await keys.create(conn, name="console", scope="read", expires_at=soon)
+    seen = await look(services)
+    assert (seen["cap of the day"].state, "9.00 of 10.00" in seen["cap of the day"].says) == ("warning", True)
+    assert "console expires" in seen[f"key {row['id']}"].says
+
+
+@pytest.mark.parametrize(
+    ("programme", "state"),
+    [
+        (Programme(), "ok"),
+        (Programme(caps=Caps(per_account_day=100)), "wrong"),
+        (Programme(caps=Caps(per_programme_day=500_000)), "warning"),
+        (Programme(funding=Funding(amount=1), brakes=Brakes(errors=0)), "warning"),
+    ],
+)
+def test_caps_that_do_not_fit_the_steps_are_seen(programme: Programme, state: str) -> None:
+    assert [check.state for check in money.plausible(programme)] == [state]
+
+
+def test_snapshots_pinned_to_another_version_are_a_warning() -> None:
+    row = {"id": "ed_1", "type": "webhook_endpoint", "event_payload": "snapshot", "enabled_events": ["*"]}
+    scopes = {"events_from": ["@self", "@accounts"], "snapshot_api_version": "2026-06-10.preview"}
+    thin = {**row, **scopes, "event_payload": "thin", "snapshot_api_version": None}
+    found = at_stripe.against_catalogue([{**row, **scopes}, thin], "2026-10-14.preview", None)
+    assert [(check.state, "2026-06-10.preview" in check.says) for check in found] == [("warning", True)]
+
+
+async def test_an_old_schema_is_a_finding_with_the_command_to_run(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_dsn)
+    monkeypatch.setenv("PLATFORM_ACCOUNT_ID", "acct_platform")
+    done = await asyncio.to_thread(CliRunner().invoke, build(), ["doctor", "--json"])
+    assert done.exit_code == 1
+    (check,) = json.loads(done.stdout)["checks"]
+    assert (check["check"], check["state"], check["do"]) == ("schema", "wrong", "cardrail migrate")
