@@ -27,7 +27,7 @@ MASK = "********"
 MONEY_MANAGER_SINCE = date(2026, 6, 24)
 NEW_FINANCIAL_ADDRESS_SINCE = date(2026, 9, 16)
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _split(value: object) -> object:
@@ -285,7 +285,7 @@ def _secret_lists(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
 
 def _stripe_problems(settings: Settings, given: Mapping[str, str]) -> list[str]:
     """The sandbox's well-known key and secret serve only a Stripe on this machine."""
-    local = settings.uses_sandbox or urlsplit(settings.api_base).hostname in _LOOPBACK
+    local = settings.uses_sandbox or urlsplit(settings.api_base).hostname in LOOPBACK
     problems = []
     if not local and "STRIPE_API_KEY" not in given:
         problems.append("STRIPE_API_KEY is missing: STRIPE_API_BASE names another machine.")
@@ -313,7 +313,7 @@ def _live_problems(settings: Settings, given: Mapping[str, str]) -> list[str]:
         if name in given and SANDBOX_WEBHOOK_SECRET in secrets
     ]
     base = urlsplit(settings.api_base)
-    if base.scheme != "https" and base.hostname not in _LOOPBACK and "STRIPE_API_BASE" in given:
+    if base.scheme != "https" and base.hostname not in LOOPBACK and "STRIPE_API_BASE" in given:
         problems.append("STRIPE_API_BASE must be https in live mode: the key would travel in clear.")
     return problems
 

@@ -4,7 +4,20 @@ service does not.
 
 import typer
 
-from app.cli import accounts, actions, authorizations, brakes, checks, destinations, events, keys, ops, parked, service
+from app.cli import (
+    accounts,
+    actions,
+    authorizations,
+    brakes,
+    checks,
+    destinations,
+    events,
+    keys,
+    ops,
+    parked,
+    service,
+    simulate,
+)
 
 
 def build() -> typer.Typer:
@@ -32,6 +45,7 @@ def build() -> typer.Typer:
     app.add_typer(actions.app, name="actions")
     app.add_typer(accounts.app, name="accounts")
     app.add_typer(authorizations.app, name="authorizations")
+    app.add_typer(simulate.app, name="simulate")
     app.add_typer(brakes.app, name="brakes")
     app.add_typer(parked.app, name="parked")
     app.add_typer(destinations.app, name="destinations")

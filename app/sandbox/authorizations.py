@@ -2,7 +2,7 @@
 
 import time
 
-from app.sandbox import books
+from app.sandbox import books, pins
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import unix
 from app.sandbox.errors import invalid, refused
@@ -77,7 +77,8 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
     }
     record = world.add(KIND, card.account, data, card=card, fa=card.hidden["fa"], wanted=wanted, captured=0)
     data = record.data
-    approved, amount = await _decide(world, record, wanted, controllable=controllable)
+    wrong = None if card.data["status"] != "active" else pins.objection(world, card, body)
+    approved, amount = await _decide(world, record, wanted, controllable=controllable, reason=wrong)
     data["approved"] = approved
     data["amount"] = amount if approved else wanted
     if approved:
@@ -92,16 +93,19 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
     return record
 
 
-async def _decide(world: World, record: Record, wanted: int, *, controllable: bool = False) -> tuple[bool, int]:
-    """Whether and how much; adds to the history why."""
+async def _decide(
+    world: World, record: Record, wanted: int, *, controllable: bool = False, reason: str | None = None
+) -> tuple[bool, int]:
+    """Whether and how much; adds to the history why. ``reason``: what is against it already."""
     began = time.perf_counter()
     card: Record = record.hidden["card"]
     merchant, present = record.data["merchant_data"], record.data["authorization_method"] in PRESENT
-    reason = objection(world, card, wanted, merchant, present=present)
+    reason = reason or objection(world, card, wanted, merchant, present=present)
+    asked = reason is None and bool(world.authorization_url)
     approved, amount, message = reason is None, wanted, None
     if reason is None:
         reason = "card_active"
-        if world.authorization_url:
+        if asked:
             approved, amount, reason, message = await ask(world, record, wanted, controllable=controllable)
             world.cause = None
             if approved and (late := objection(world, card, amount, merchant, present=present)):
@@ -124,7 +128,7 @@ async def _decide(world: World, record: Record, wanted: int, *, controllable: bo
     )
     took_ms = round((time.perf_counter() - began) * 1000, 3)
     decision = {"authorization": record.id, "approved": approved, "reason": reason, "amount": amount}
-    world.decisions.append({**decision, "latency_ms": took_ms, "reason_message": message})
+    world.decisions.append({**decision, "asked": asked, "latency_ms": took_ms, "reason_message": message})
     return approved, amount
 
 

@@ -97,7 +97,7 @@ def decisions(world: World, _ids: list[str], _body: Json) -> Json:
 
 
 async def purchase(world: World, _ids: list[str], body: Json) -> Json:
-    """A purchase: authorized, and captured unless ``capture`` is false."""
+    """A purchase: authorized, and captured unless ``capture`` is false. ``asked`` and ``latency_ms``: the real-time endpoint."""
     account = str(body["account"])
     usable = [c for c in world.all("issuing.card", account) if c.data["status"] == "active"]
     card = world.records.get(body["card"]) if body.get("card") else next(iter(usable), None)
@@ -106,7 +106,9 @@ async def purchase(world: World, _ids: list[str], body: Json) -> Json:
     amount = body.get("amount")
     if type(amount) is not int or amount <= 0:
         raise invalid("amount must be a positive integer", param="amount")
-    record = await authorizations.authorize(world, card, amount, body)
+    controllable = body.get("is_amount_controllable") is True
+    record = await authorizations.authorize(world, card, amount, body, controllable=controllable)
+    decided = next(one for one in reversed(world.decisions) if one["authorization"] == record.id)
     spent: Json | None = None
     if record.data["approved"] and body.get("capture", True):
         spent = captures.capture_now(world, record, record.data["amount"]).data
@@ -114,6 +116,9 @@ async def purchase(world: World, _ids: list[str], body: Json) -> Json:
     return {
         "approved": record.data["approved"],
         "reason": history["reason"],
+        "reason_message": history["reason_message"],
+        "asked": decided["asked"],
+        "latency_ms": decided["latency_ms"],
         "authorization": record.data,
         "transaction": spent,
     }

@@ -1,15 +1,20 @@
 """The decision, given/when/then, and as properties: no sequence of approvals exceeds a cap or the balance."""
 
+import re
+import tomllib
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.machines.decision import (
     REASONS,
+    YES,
     Approve,
     Decline,
     Snapshot,
@@ -17,7 +22,7 @@ from app.machines.decision import (
     decide,
     interval_starts,
 )
-from app.machines.programme import HARD_CAP, Authorization, Programme, Velocity, faults
+from app.machines.programme import HARD_CAP, Authorization, Programme, Velocity, faults, rule_faults
 from app.machines.purchase import Checks, Controls, Limit, Request, controls_of, request_of
 
 RULES = Authorization()
@@ -335,3 +340,18 @@ def test_no_sequence_of_approvals_exceeds_a_cap_or_the_balance(
 def test_more_balance_never_turns_a_yes_into_a_no(available: int, more: int) -> None:
     if isinstance(decide(made(LIVE, available=available), ASKED, RULES, 0), Approve):
         assert isinstance(decide(made(LIVE, available=available + more), ASKED, RULES, 0), Approve)
+
+
+def test_the_docs_tell_every_reason_in_the_order_of_the_guards() -> None:
+    text = (Path(__file__).parents[2] / "docs/authorizations.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE)
+    assert told == [*REASONS.items(), *YES.items()]
+
+
+def test_the_docs_show_rules_that_can_be_run() -> None:
+    text = (Path(__file__).parents[2] / "docs/authorizations.md").read_text()
+    shown = tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+    assert rule_faults(msgspec.convert(shown, Authorization)) == []
+    assert set(shown) | {"weekly", "monthly", "yearly", "all_time", "require_expiry", "require_postal_code"} | {
+        "require_address"
+    } == set(Authorization.__struct_fields__)
