@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 
+from app import sealing
 from app.errors import ConfigError
 
 DEFAULT_API_VERSION = "2026-10-14.preview"
@@ -62,6 +63,15 @@ class Settings(BaseModel):
     )
     data_dir: Path = Field(
         Path(".cardrail"), alias="CARDRAIL_DATA_DIR", description="Where the embedded PostgreSQL keeps its files."
+    )
+
+    encryption_keys: CommaList = Field(
+        (),
+        alias="CARDRAIL_ENCRYPTION_KEYS",
+        description="Keys that protect personal data in the database, `id:base64(32 bytes)`, comma separated; the first"
+        " wraps, all unwrap. Absent: a key that anyone knows.",
+        json_schema_extra={"secret": True},
+        repr=False,
     )
 
     # Stripe.
@@ -246,6 +256,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         given.setdefault("PLATFORM_FINANCIAL_ACCOUNT_ID", SANDBOX_PLATFORM_FINANCIAL_ACCOUNT)
     settings = _validate(given)
     problems = [*_stripe_problems(settings, given), *_live_problems(settings, given)]
+    problems += _encryption_problems(settings)
     problems += [f"{name} has an empty entry." for name, secrets in _secret_lists(settings) if "" in secrets]
     if settings.programme_file is not None and not settings.programme_file.is_file():
         problems.append(f"CARDRAIL_PROGRAMME names {settings.programme_file}, which is no file.")
@@ -274,6 +285,14 @@ def _sentence(error: ErrorDetails) -> str:
     shown = "" if _is_secret(field.json_schema_extra) else f" {error['input']!r}"
     reason = error["msg"][0].lower() + error["msg"][1:]
     return f"{name} is wrong: its value{shown} is not accepted ({reason}). {name}: {field.description}"
+
+
+def _encryption_problems(settings: Settings) -> list[str]:
+    try:
+        sealing.parse_keys(settings.encryption_keys)
+    except ValueError as error:
+        return [f"{sealing.SETTING} is wrong: {error}."]
+    return []
 
 
 def _secret_lists(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:

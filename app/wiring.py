@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from app import metrics
+from app import metrics, sealing
 from app.config import Settings, vocabulary
 from app.errors import ConfigError
 from app.flow import loops, receive
@@ -31,7 +31,8 @@ from app.ops.backfill import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper
-from app.store import db, embedded, feed, gauges, heartbeats, schema
+from app.sealing import Keys
+from app.store import data_keys, db, embedded, feed, gauges, heartbeats, schema, sealed
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -41,6 +42,7 @@ GAUGES_S = 5.0
 NUDGE_S = 5.0
 ANNOUNCE_EVERY_S = 0.05
 ANNOUNCE_IDLE_S = 60.0
+KEYS_S = 30.0
 READ_TIMEOUT_MS = "5000"
 
 
@@ -112,14 +114,18 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
     """Open pools and clients. Refuses an old schema, and a platform account that cannot be known."""
     async with contextlib.AsyncExitStack() as stack:
         where = dsn if dsn is not None else await stack.enter_async_context(open_database(settings))
-        pool = await db.open_pool(where, size=settings.pool_size, name="worker")
+        keys = keys_of(settings)
+        pool = await db.open_pool(where, size=settings.pool_size, name="worker", keys=keys)
         stack.push_async_callback(pool.close)
         await schema.check(pool)
+        await unlock(pool, keys)
         api_pool = await db.open_pool(
-            where, size=settings.pool_size, name="api", settings={"statement_timeout": READ_TIMEOUT_MS}
+            where, size=settings.pool_size, name="api", settings={"statement_timeout": READ_TIMEOUT_MS}, keys=keys
         )
         stack.push_async_callback(api_pool.close)
-        ingest = await db.open_pool(where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION)
+        ingest = await db.open_pool(
+            where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION, keys=keys
+        )
         stack.push_async_callback(ingest.close)
         stripe = _stripe(settings)
         stack.push_async_callback(stripe.close)
@@ -127,7 +133,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         stack.push_async_callback(receiver.settle)
         programme = load_programme(settings.programme_file)
         size = settings.authorization_pool_size
-        deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION)
+        deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION, keys=keys)
         stack.push_async_callback(deciding.close)
         authorizer = Authorizer(
             deciding,
@@ -152,6 +158,22 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         )
         receiver.on_new = services.wake
         yield services
+
+
+def keys_of(settings: Settings) -> Keys:
+    """The keys of a process; says loudly when they protect nothing."""
+    if not settings.encryption_keys:
+        say = LOG.error if settings.livemode else LOG.info if settings.uses_sandbox else LOG.warning
+        say("encryption.development_key", help=f"set {sealing.SETTING}: personal data is stored under a known key")
+    return Keys(sealing.parse_keys(settings.encryption_keys))
+
+
+async def unlock(pool: db.Pool, keys: Keys) -> None:
+    """Read the data keys, and make the first. Raises ConfigError when the settings do not open them."""
+    async with pool.acquire() as conn:
+        async with conn.transaction():
+            await data_keys.begin(conn, keys)
+        await data_keys.load(conn, keys)
 
 
 def _stripe(settings: Settings) -> Stripe:
@@ -212,8 +234,11 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
 
 
 def measuring(services: Services) -> contextlib.AbstractAsyncContextManager[None]:
-    """Keep the gauges of /metrics true in this process for as long as the block lasts."""
-    return _during(loops.loop("gauges", _gauges(services), loops.Bell(), idle_s=GAUGES_S))
+    """Keep the gauges of /metrics true, and the data keys current, in this process for as long as the block lasts."""
+    return _during(
+        loops.loop("gauges", _gauges(services), loops.Bell(), idle_s=GAUGES_S),
+        loops.loop("keys", _new_keys(services), loops.Bell(), idle_s=KEYS_S),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -258,6 +283,17 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
         metrics.heartbeat(found.heartbeat_s)
         metrics.complete_until(found.complete_until.timestamp() if found.complete_until else None)
         metrics.brakes(found.brakes)
+        return False
+
+    return read
+
+
+def _new_keys(services: Services) -> Callable[[], Awaitable[bool]]:
+    """A rotation anywhere is followed here within ``KEYS_S``; what it sealed meanwhile is readable at once."""
+
+    async def read() -> bool:
+        async with services.pool.acquire() as conn:
+            await data_keys.load(conn, sealed.keys_of(conn))
         return False
 
     return read

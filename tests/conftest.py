@@ -16,7 +16,9 @@ import pytest
 
 from app.flow.authorize import SESSION, Authorizer
 from app.machines.programme import Authorization
-from app.store import db, embedded, schema
+from app.sealing import Keys
+from app.store import db, embedded, schema, sealed
+from app.wiring import unlock
 from tests.flow.purchases import RULES, VERSION, Builder, now_ms
 
 _TEMPLATE = "cardrail_template"
@@ -63,11 +65,29 @@ async def empty_dsn(postgres: embedded.Embedded) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def pool(dsn: str) -> AsyncIterator[db.Pool]:
+async def keys(dsn: str) -> Keys:
+    """The keys that open this test's database; for pools of the test's own."""
+    keys = Keys()
+    plain = await db.open_pool(dsn, size=1, name="test keys")
+    await unlock(plain, keys)
+    await plain.close()
+    return keys
+
+
+@pytest.fixture
+async def pool(dsn: str, keys: Keys) -> AsyncIterator[db.Pool]:
     """A small pool on this test's database."""
-    opened = await db.open_pool(dsn, size=4, name="test")
+    opened = await db.open_pool(dsn, size=4, name="test", keys=keys)
     yield opened
     opened.terminate()
+
+
+async def payload_of(pool: db.Pool, event_id: str = "%") -> bytes:
+    """What the log keeps of the one event of this name, opened."""
+    async with pool.acquire() as conn:
+        row = await conn.fetchrow("SELECT account_id, event_id, payload FROM events WHERE event_id LIKE $1", event_id)
+        assert row is not None
+        return bytes((await sealed.opened(conn, sealed.EVENTS, [row]))[0]["payload"])
 
 
 async def _admin(server: embedded.Embedded, statement: str) -> None:
@@ -79,12 +99,12 @@ async def _admin(server: embedded.Embedded, statement: str) -> None:
 
 
 @pytest.fixture
-async def build(dsn: str) -> AsyncIterator[Builder]:
+async def build(dsn: str, keys: Keys) -> AsyncIterator[Builder]:
     """Makes authorizers, each with a pool of its own."""
     made: list[tuple[Authorizer, db.Pool]] = []
 
     async def one(rules: Authorization = RULES, size: int = 4, **options: Any) -> Authorizer:
-        own = await db.open_pool(dsn, size=size, name="authorize", settings=SESSION)
+        own = await db.open_pool(dsn, size=size, name="authorize", settings=SESSION, keys=keys)
         given = {"deadline_ms": 1_500, "default_approve": False, "version": VERSION, "clock": now_ms, **options}
         made.append((Authorizer(own, rules, **given), own))
         return made[-1][0]

@@ -21,8 +21,8 @@ from rich.table import Table
 from app.config import Settings, load_settings
 from app.errors import CardrailError, ConfigError
 from app.machines.programme import Programme
-from app.store import audit, db, schema
-from app.wiring import load_programme, open_database
+from app.store import audit, data_keys, db, schema
+from app.wiring import keys_of, load_programme, open_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")]
@@ -68,9 +68,11 @@ def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str 
     async def go() -> Any:
         given = settings()
         async with open_database(given) as dsn:
-            conn = await db.connect(dsn, name="cardrail cli")
+            keys = keys_of(given)
+            conn = await db.connect(dsn, name="cardrail cli", keys=keys)
             try:
                 await schema.check(conn)
+                await data_keys.load(conn, keys)
                 desk = Desk(
                     conn=conn,
                     settings=given,

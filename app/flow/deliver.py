@@ -21,7 +21,7 @@ from app.flow.retry import ATTEMPTS_MAX, SNOOZE_S, backoff_s
 from app.machines.commands import idempotency_key
 from app.machines.events import CommandRejected, CommandSettled, Json
 from app.machines.programme import Programme
-from app.store import log, outbox
+from app.store import log, outbox, views
 from app.store.db import Connection, Pool
 from app.stripe import requests
 from app.stripe.client import Stripe
@@ -111,6 +111,8 @@ class Deliverer:
     # -- before the call ----------------------------------------------------------------------------------------
 
     async def _request(self, row: Row) -> requests.Request:
+        if row["params"] is None:
+            raise Park("unsealable", str(row["unsealable"]))
         params: Json = dict(row["params"])
         enrollment = params.pop("enrollment", None)
         if isinstance(enrollment, str):
@@ -130,12 +132,10 @@ class Deliverer:
     async def _enrolled(self, kind: str, enrollment: str) -> Json:
         """What the enrollment said. It is read here, so personal data stands in the log of events only."""
         async with self._pool.acquire() as conn:
-            payload = await conn.fetchval(
-                "SELECT payload FROM events WHERE account_id = $1 AND event_id = $2", self._platform, enrollment
-            )
-        if payload is None:
+            event = await views.request_event(conn, self._platform, enrollment)
+        if event is None:
             raise Park("enrollment_missing", f"The log of {self._platform} holds no {enrollment}.")
-        asked: Json = msgspec.json.decode(payload)["happenings"][0]["request"]
+        asked: Json = msgspec.json.decode(event["payload"])["happenings"][0]["request"]
         if kind == "create_cardholder":
             cardholder = asked.get("cardholder")
             if not isinstance(cardholder, dict):
@@ -157,7 +157,6 @@ class Deliverer:
 
     async def _reserve(self, row: Row) -> None:
         """Note the call before it is made, unless it is stopped; hold it against the caps when it moves money."""
-        params = msgspec.json.encode(row["params"])
         moves = row["amount"] is not None and row["first_call_at"] is None
         breach: tuple[str, str] | None = None
         async with self._pool.acquire() as conn, conn.transaction():
@@ -168,7 +167,7 @@ class Deliverer:
             if moves:
                 breach = self._breach(int(row["amount"]), *await outbox.moved_today(conn, row["account_id"]))
             if breach is None:
-                await outbox.first_call(conn, row["account_id"], row["command_id"], params)
+                await outbox.first_call(conn, row["account_id"], row["command_id"])
             elif breach[0] == "per_programme_day":
                 await self._guard.capped(conn, row["kind"], breach[1])
         if breach is not None:
@@ -224,12 +223,7 @@ class Deliverer:
                 "outcome_unknown", "Stripe's answer was lost, nothing was found made, and no key is left to try."
             )
         async with self._pool.acquire() as conn:
-            await conn.execute(
-                "UPDATE outbox SET idempotency_key = $3 WHERE account_id = $1 AND command_id = $2",
-                row["account_id"],
-                row["command_id"],
-                second,
-            )
+            await outbox.renew_key(conn, row["account_id"], row["command_id"], second)
         return await self._call(request, second)
 
     # -- after the call -----------------------------------------------------------------------------------------

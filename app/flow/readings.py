@@ -54,7 +54,7 @@ class Reader:
     async def read(self, work: list[Work], known: Mapping[str, states.Row]) -> None:
         """Fetch what thin events point to, and the balance where it may have changed: once per object and batch."""
         for one in work:
-            if one.stored.kind != "thin":
+            if one.stored.kind != "thin" or one.status != "applied":
                 continue
             try:
                 reads = translate.reads(one.stored, vocabulary=self._vocabulary)

@@ -28,7 +28,8 @@ class Work(msgspec.Struct):
 
 
 def work_of(row: states.Row) -> Work:
-    """An event on its way, from its row."""
+    """An event on its way, from its row; one whose bytes do not open is parked before anyone looks into it."""
+    unsealable = row.get("unsealable")
     return Work(
         stored=Stored(
             account_id=row["account_id"],
@@ -42,6 +43,8 @@ def work_of(row: states.Row) -> Work:
             fetched=row["fetched"],
         ),
         attempts=row["attempts"],
+        status="applied" if unsealable is None else "parked",
+        error=None if unsealable is None else {"code": "unsealable", "message": unsealable},
     )
 
 

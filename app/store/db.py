@@ -1,7 +1,8 @@
 """Connections: fixed-size asyncpg pools, and the one place that reads a database URL.
 
 The rule it enforces: a pool never grows, and a released connection is handed on as it is (no reset query), so nothing
-in this package may leave session state behind. JSON travels as bytes through orjson.
+in this package may leave session state behind. JSON travels as bytes through orjson. A connection carries the keys
+that sealed columns are read and written with.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import orjson
+
+from app.sealing import Keys
 
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection
@@ -31,9 +34,20 @@ def plain_dsn(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query, safe="/,:")))
 
 
-async def connect(dsn: str, *, name: str = "cardrail", timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
-    """One connection of its own (LISTEN, migrations); the caller closes it."""
-    connection: Connection = await asyncpg.connect(plain_dsn(dsn), timeout=timeout_s, server_settings=_settings(name))
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg brings no types
+    """A connection that carries the keys with which ``store.sealed`` seals and opens columns."""
+
+    keys: Keys | None = None
+
+
+async def connect(
+    dsn: str, *, name: str = "cardrail", timeout_s: float = CONNECT_TIMEOUT_S, keys: Keys | None = None
+) -> Connection:
+    """One connection of its own (LISTEN, migrations, the command line); the caller closes it."""
+    connection: Connection = await asyncpg.connect(
+        plain_dsn(dsn), timeout=timeout_s, server_settings=_settings(name), connection_class=_Connection
+    )
+    connection.keys = keys
     await _speak_json(connection)
     return connection
 
@@ -45,20 +59,28 @@ async def open_pool(
     name: str,
     command_timeout_s: float = COMMAND_TIMEOUT_S,
     settings: Mapping[str, str] | None = None,
+    keys: Keys | None = None,
 ) -> Pool:
     """Open a pool of exactly ``size`` connections that shows as ``name`` in pg_stat_activity.
 
     asyncpg's own floor (``min_size``) is not used: it reconnects in the background of a dead database, and says so at
-    length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session. Raises what asyncpg raises when no host answers.
+    length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session; ``keys`` are
+    what its connections seal and open columns with. Raises what asyncpg raises when no host answers.
     """
+
+    async def made_ready(connection: Any) -> None:
+        connection.keys = keys
+        await _speak_json(connection)
+
     pool: Pool = await asyncpg.create_pool(
         plain_dsn(dsn),
         min_size=0,
         max_size=size,
+        connection_class=_Connection,
         max_inactive_connection_lifetime=0,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=command_timeout_s,
-        init=_speak_json,
+        init=made_ready,
         reset=_leave_as_it_is,
         server_settings=_settings(name, settings),
     )

@@ -12,6 +12,7 @@ import msgspec
 from prometheus_client import Counter
 
 from app.machines.purchase import Request
+from app.store import sealed
 from app.store.db import Connection
 
 Row = Mapping[str, Any]
@@ -104,7 +105,7 @@ async def _write(conn: Connection, statement: str, decided: Sequence[Decided], t
         [d.event_id for d in decided],
         [d.type for d in decided],
         [d.created for d in decided],
-        [d.payload for d in decided],
+        sealed.seal_all(conn, sealed.EVENTS, "payload", ((d.account_id, d.event_id, d.payload) for d in decided)),
         [d.request.authorization for d in decided],
         [d.request.card for d in decided],
         [d.approved for d in decided],
@@ -145,7 +146,8 @@ async def keep_event(
     error: Mapping[str, object] | None = None,
 ) -> None:
     """Store a request event that made no decision of its own: a repeat (applied), or one that cannot be read (parked)."""
-    await conn.execute(_EVENT_ONLY, account_id, event_id, type, created, payload, status, error)
+    kept = sealed.seal(conn, sealed.EVENTS, "payload", account_id, event_id, payload)
+    await conn.execute(_EVENT_ONLY, account_id, event_id, type, created, kept, status, error)
 
 
 async def record_stripe(

@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 import orjson
 
+from app.store import sealed
 from app.store.db import Connection
 
 CHANNEL = "cardrail_events"
@@ -71,10 +72,15 @@ WHERE events.account_id = again.account_id AND events.event_id = again.event_id
 async def insert_events(conn: Connection, rows: Sequence[NewEvent]) -> set[Key]:
     """Insert ``rows`` (distinct keys, sorted by key so that two writers cannot deadlock); returns the keys that were new."""
     if len(rows) == 1:
-        made = await conn.fetch(_INSERT_ONE, *(getattr(rows[0], name) for name in _SMALL), rows[0].payload)
+        [only] = rows
+        payload = sealed.seal(conn, sealed.EVENTS, "payload", only.account_id, only.event_id, only.payload)
+        made = await conn.fetch(_INSERT_ONE, *(getattr(only, name) for name in _SMALL), payload)
         return {(record[0], record[1]) for record in made}
     small = [{name: getattr(row, name) for name in _SMALL} for row in rows]
-    made = await conn.fetch(_INSERT, orjson.dumps(small).decode(), [row.payload for row in rows])
+    payloads = sealed.seal_all(
+        conn, sealed.EVENTS, "payload", ((row.account_id, row.event_id, row.payload) for row in rows)
+    )
+    made = await conn.fetch(_INSERT, orjson.dumps(small).decode(), payloads)
     return {(record[0], record[1]) for record in made}
 
 

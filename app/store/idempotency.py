@@ -7,6 +7,8 @@ from typing import Any
 
 import asyncpg
 
+from app.store import sealed
+
 Row = Mapping[str, Any]
 
 
@@ -23,17 +25,17 @@ async def begin(conn: asyncpg.Connection, *, key_id: str, key: str, fingerprint:
 
 async def kept(conn: asyncpg.Connection, *, key_id: str, key: str) -> Row | None:
     row: Row | None = await conn.fetchrow(
-        "SELECT fingerprint, status, body FROM idempotency WHERE key_id = $1 AND key = $2", key_id, key
+        "SELECT key_id, key, fingerprint, status, body FROM idempotency WHERE key_id = $1 AND key = $2", key_id, key
     )
-    return row
+    return await sealed.opened_one(conn, sealed.IDEMPOTENCY, row)
 
 
-async def finish(conn: asyncpg.Connection, *, key_id: str, key: str, status: int, body: str) -> None:
-    """Keep the answer. ``body`` is kept as one JSON string, so that it is given again to the letter."""
+async def finish(conn: asyncpg.Connection, *, key_id: str, key: str, status: int, body: bytes) -> None:
+    """Keep the answer, to be given again to the letter."""
     await conn.execute(
-        "UPDATE idempotency SET status = $3, body = to_jsonb($4::text) WHERE key_id = $1 AND key = $2",
+        "UPDATE idempotency SET status = $3, body = $4 WHERE key_id = $1 AND key = $2",
         key_id,
         key,
         status,
-        body,
+        sealed.seal(conn, sealed.IDEMPOTENCY, "body", key_id, key, body),
     )

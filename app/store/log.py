@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from app.machines.events import Happening
+from app.store import sealed
 from app.store.db import Connection
 
 
@@ -39,7 +40,7 @@ async def append(
         source,
         type,
         at_ms,
-        payload,
+        sealed.seal(conn, sealed.EVENTS, "payload", account_id, event_id, payload),
         caused_by,
     )
     return bool(made)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.store import sealed
 from app.store.db import Connection
 
 Row = Mapping[str, Any]
@@ -36,8 +37,8 @@ async def insert(conn: Connection, rows: Sequence[CommandRow]) -> None:
         """
         INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, amount, currency, object_id,
                             caused_by, status)
-        SELECT account_id, command_id, kind, intent, key, params::jsonb, amount, currency, object_id, caused_by, 'pending'
-          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+        SELECT account_id, command_id, kind, intent, key, params, amount, currency, object_id, caused_by, 'pending'
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[],
                       $9::text[], $10::text[])
                AS n (account_id, command_id, kind, intent, key, params, amount, currency, object_id, caused_by)
         ON CONFLICT (account_id, command_id) DO NOTHING
@@ -47,7 +48,7 @@ async def insert(conn: Connection, rows: Sequence[CommandRow]) -> None:
         [r.kind for r in rows],
         [r.intent for r in rows],
         [r.idempotency_key for r in rows],
-        [r.params.decode() for r in rows],
+        sealed.seal_all(conn, sealed.OUTBOX, "params", ((r.account_id, r.command_id, r.params) for r in rows)),
         [r.amount for r in rows],
         [r.currency for r in rows],
         [r.object_id for r in rows],
@@ -57,9 +58,8 @@ async def insert(conn: Connection, rows: Sequence[CommandRow]) -> None:
 
 async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: float) -> list[Row]:
     """Lease due commands of accounts that are not held and of kinds that no brake stops."""
-    return list(
-        await conn.fetch(
-            """
+    rows = await conn.fetch(
+        """
             WITH due AS (
                 SELECT o.account_id, o.command_id FROM outbox o
                   JOIN accounts a ON a.account_id = o.account_id
@@ -77,11 +77,11 @@ async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: fl
             RETURNING o.account_id, o.command_id, o.kind, o.intent, o.idempotency_key, o.params, o.amount, o.currency,
                       o.object_id, o.attempts, o.first_call_at, o.caused_by, o.created_at, o.error
             """,
-            token,
-            commands_max,
-            lease_s,
-        )
+        token,
+        commands_max,
+        lease_s,
     )
+    return await sealed.opened(conn, sealed.OUTBOX, rows, lenient=True)
 
 
 async def moved_today(conn: Connection, account_id: str) -> tuple[int, int]:
@@ -114,14 +114,19 @@ async def stopped_by(conn: Connection, account_id: str, kind: str) -> str | None
     return found
 
 
-async def first_call(conn: Connection, account_id: str, command_id: str, params: bytes) -> None:
-    """Note that the call is about to be made, with the parameters it is made with, for ever."""
+async def first_call(conn: Connection, account_id: str, command_id: str) -> None:
+    """Note that the call is about to be made."""
     await conn.execute(
-        "UPDATE outbox SET first_call_at = coalesce(first_call_at, now()), params = $3::text::jsonb"
-        " WHERE account_id = $1 AND command_id = $2",
+        "UPDATE outbox SET first_call_at = coalesce(first_call_at, now()) WHERE account_id = $1 AND command_id = $2",
         account_id,
         command_id,
-        params.decode(),
+    )
+
+
+async def renew_key(conn: Connection, account_id: str, command_id: str, key: str) -> None:
+    """Give the command the one second key that it may have."""
+    await conn.execute(
+        "UPDATE outbox SET idempotency_key = $3 WHERE account_id = $1 AND command_id = $2", account_id, command_id, key
     )
 
 

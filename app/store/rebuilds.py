@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.store import sealed
 from app.store.db import Connection
 
 Row = Mapping[str, Any]
@@ -30,13 +31,14 @@ async def log_of(conn: Connection, account_id: str, *, after: int = 0) -> AsyncI
     Needs a transaction.
     """
     async for row in conn.cursor(f"{_LOG} ORDER BY applied_seq", account_id, after, prefetch=CHUNK):
-        yield row
+        yield (await sealed.opened(conn, sealed.EVENTS, [row]))[0]
 
 
 async def log_page(conn: Connection, account_id: str, *, after: int, through: int, limit: int) -> list[Row]:
     """The next of them, up to the event applied as number ``through``."""
     query = f"{_LOG} AND applied_seq <= $3 ORDER BY applied_seq LIMIT $4"
-    return list(await conn.fetch(query, account_id, after, through, limit))
+    rows = await conn.fetch(query, account_id, after, through, limit)
+    return await sealed.opened(conn, sealed.EVENTS, rows)
 
 
 async def event(conn: Connection, event_id: str, account_id: str | None = None) -> Row | None:
@@ -46,7 +48,7 @@ async def event(conn: Connection, event_id: str, account_id: str | None = None) 
         event_id,
         account_id,
     )
-    return row
+    return await sealed.opened_one(conn, sealed.EVENTS, row)
 
 
 async def objects_of(conn: Connection, account_id: str) -> list[Row]:
@@ -147,17 +149,21 @@ async def to_pending(conn: Connection, account_id: str, event_id: str) -> bool:
 
 async def copy_event(conn: Connection, account_id: str, event_id: str, copy_id: str) -> bool:
     """Append an applied event to the log once more under a name of its own; what it read is read again."""
+    row = await event(conn, event_id, account_id)
+    if row is None or row["payload"] is None:
+        return False
     return bool(
         await conn.fetchval(
             """
             INSERT INTO events (account_id, event_id, source, type, kind, created, payload, caused_by, status)
-            SELECT account_id, $3, 'request', type, kind, created, payload, event_id, 'pending' FROM events
+            SELECT account_id, $3, 'request', type, kind, created, $4, event_id, 'pending' FROM events
              WHERE account_id = $1 AND event_id = $2
             ON CONFLICT DO NOTHING RETURNING true
             """,
             account_id,
             event_id,
             copy_id,
+            sealed.seal(conn, sealed.EVENTS, "payload", account_id, copy_id, row["payload"]),
         )
     )
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import asyncpg
 
+from app.store import sealed
+
 Row = Mapping[str, Any]
 
 _JOB = """
@@ -96,7 +98,7 @@ async def bodies(
     query = f"SELECT {FOLDED} {_FILTERED} ORDER BY account_id, created, received_at, event_id"
     cursor = await conn.cursor(query, *_values(asked, before))
     while page := await cursor.fetch(PREFETCH):
-        yield page
+        yield await sealed.opened(conn, sealed.EVENTS, page, lenient=True)
 
 
 async def create(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.store import sealed
 from app.store.db import Connection
 
 Row = Mapping[str, Any]
@@ -65,9 +66,8 @@ async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int,
 
 async def pending(conn: Connection, accounts: Sequence[str], *, per_account_max: int) -> list[Row]:
     """The due events of the leased accounts, each account's oldest first."""
-    return list(
-        await conn.fetch(
-            """
+    rows = await conn.fetch(
+        """
             SELECT e.* FROM unnest($1::text[]) AS a (account_id), LATERAL (
                 SELECT account_id, event_id, source, type, kind, created, received_at, payload, fetched, attempts,
                        caused_by
@@ -76,10 +76,10 @@ async def pending(conn: Connection, accounts: Sequence[str], *, per_account_max:
                  ORDER BY due_at LIMIT $2) AS e
              ORDER BY e.account_id, e.created, e.received_at, e.event_id
             """,
-            list(accounts),
-            per_account_max,
-        )
+        list(accounts),
+        per_account_max,
     )
+    return await sealed.opened(conn, sealed.EVENTS, rows, lenient=True)
 
 
 async def load_accounts(conn: Connection, accounts: Sequence[str]) -> dict[str, Row]:
@@ -202,10 +202,10 @@ async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
         UPDATE events e
            SET status = n.status, applied_seq = coalesce(n.applied_seq, e.applied_seq),
                applied_at = CASE WHEN n.status = 'applied' THEN now() ELSE e.applied_at END,
-               fetched = coalesce(n.fetched::jsonb, e.fetched), error = n.error::jsonb,
+               fetched = coalesce(n.fetched, e.fetched), error = n.error::jsonb,
                due_at = CASE WHEN n.status = 'pending' THEN now() + make_interval(secs => n.due_s) ELSE e.due_at END,
                attempts = e.attempts + n.attempts, programme = coalesce(n.programme, e.programme)
-          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::float8[], $8::int[],
+          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::float8[], $8::int[],
                       $9::text[])
                AS n (account_id, event_id, status, applied_seq, fetched, error, due_s, attempts, programme)
          WHERE e.account_id = n.account_id AND e.event_id = n.event_id
@@ -214,7 +214,12 @@ async def close_events(conn: Connection, rows: Sequence[EventRow]) -> None:
         [r.event_id for r in rows],
         [r.status for r in rows],
         [r.applied_seq for r in rows],
-        [None if r.fetched is None else r.fetched.decode() for r in rows],
+        [
+            None
+            if r.fetched is None
+            else sealed.seal(conn, sealed.EVENTS, "fetched", r.account_id, r.event_id, r.fetched)
+            for r in rows
+        ],
         [None if r.error is None else r.error.decode() for r in rows],
         [r.due_s for r in rows],
         [r.attempts for r in rows],

@@ -1,8 +1,8 @@
 """The schema, declared once; migrations are proven equal to it by a test.
 
 Rule: ``account_id`` comes first in every key of a table that grows with use, so the same schema can be distributed by
-account. Platform-level rows carry the platform's own account id. JSON is jsonb, except the payload as Stripe sent it,
-which stays bytes: what was signed is what is kept.
+account. Platform-level rows carry the platform's own account id. JSON is jsonb, except where it may hold personal data:
+those columns (``store.sealed`` names them) are sealed bytes. The payload stays what was signed, to the byte.
 """
 
 from sqlalchemy import (
@@ -65,10 +65,8 @@ events = Table(
     Column("kind", Text, nullable=False, comment="snapshot thin internal"),
     _time("created"),
     _time("received_at", now=True),
-    Column("payload", LargeBinary),
-    Column(
-        "fetched", JSONB(none_as_null=True), comment="readings kept beside the event: {url: object or {missing: code}}"
-    ),
+    Column("payload", LargeBinary, comment="sealed"),
+    Column("fetched", LargeBinary, comment="sealed; readings kept beside it: {url: object or {missing: code}}"),
     Column("twin_id", Text),
     Column("caused_by", Text, comment="event or command this event came from"),
     Column("status", Text, nullable=False, comment="pending applied ignored parked"),
@@ -175,7 +173,7 @@ outbox = Table(
     Column("kind", Text, nullable=False),
     Column("intent", Text, nullable=False),
     Column("idempotency_key", Text, nullable=False),
-    Column("params", JSONB, nullable=False),
+    Column("params", LargeBinary, nullable=False, comment="sealed"),
     Column("amount", BigInteger, comment="minor units that this command moves; null when it moves none"),
     Column("currency", Text),
     Column("status", Text, nullable=False, comment="pending in_flight unknown settled rejected parked"),
@@ -277,7 +275,7 @@ idempotency = Table(
     Column("key", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("status", Integer),
-    Column("body", JSONB(none_as_null=True)),
+    Column("body", LargeBinary, comment="sealed"),
     _time("created_at", now=True),
 )
 
@@ -327,6 +325,15 @@ replays = Table(
     _time("confirmed_at", nullable=True),
     _time("created_at", now=True),
     _time("updated_at", now=True),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("wrapped_by", Text, nullable=False, comment="id of the key-encryption key in the settings"),
+    _time("created_at", now=True),
 )
 
 heartbeats = Table(

@@ -11,6 +11,8 @@ from typing import Any
 import asyncpg
 import orjson
 
+from app.store import sealed
+
 Row = Mapping[str, Any]
 
 
@@ -188,7 +190,7 @@ async def event(conn: asyncpg.Connection, event_id: str, account: str | None = N
         event_id,
         account,
     )
-    return row
+    return await sealed.opened_one(conn, sealed.EVENTS, row)
 
 
 async def journal_of_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> list[Row]:
@@ -219,7 +221,7 @@ async def caused_by_event(conn: asyncpg.Connection, account_id: str, event_id: s
 
 
 _COMMAND = """
-SELECT account_id, command_id, kind, intent, idempotency_key, params, amount, currency, status, attempts, due_at,
+SELECT account_id, command_id, kind, intent, idempotency_key, amount, currency, status, attempts, due_at,
        object_id, request_id, error, caused_by, first_call_at, created_at, updated_at
   FROM outbox
 """
@@ -284,23 +286,23 @@ async def object_of(conn: asyncpg.Connection, account_id: str, object_id: str) -
 async def request_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> Row | None:
     """The event that carries a request, applied or not."""
     row: Row | None = await conn.fetchrow(
-        "SELECT event_id, type, status, payload, error, created, received_at FROM events"
+        "SELECT account_id, event_id, type, status, payload, error, created, received_at FROM events"
         " WHERE account_id = $1 AND event_id = $2 AND source = 'request'",
         account_id,
         event_id,
     )
-    return row
+    return await sealed.opened_one(conn, sealed.EVENTS, row)
 
 
 async def answer_to(conn: asyncpg.Connection, account_id: str, command_id: str) -> Row | None:
     """The event that carries what Stripe answered when it did what the command asked."""
     row: Row | None = await conn.fetchrow(
-        "SELECT event_id, payload FROM events"
+        "SELECT account_id, event_id, payload FROM events"
         " WHERE account_id = $1 AND caused_by = $2 AND type = 'command.settled' LIMIT 1",
         account_id,
         command_id,
     )
-    return row
+    return await sealed.opened_one(conn, sealed.EVENTS, row)
 
 
 _JOURNAL = """
@@ -321,10 +323,10 @@ async def journal(
 
 _ENROLLMENTS = """
 SELECT * FROM (
-    SELECT object_id AS id, state, data, created_at AS created, NULL::bytea AS payload, NULL::jsonb AS error
+    SELECT account_id, object_id AS event_id, state, data, created_at AS created, NULL::bytea AS payload, NULL::jsonb AS error
       FROM objects WHERE account_id = $1 AND kind = 'enrollment'
     UNION ALL
-    SELECT e.event_id, 'requested', NULL::jsonb, e.created, e.payload, e.error FROM events e
+    SELECT e.account_id, e.event_id, 'requested', NULL::jsonb, e.created, e.payload, e.error FROM events e
      WHERE e.account_id = $1 AND e.type = 'enrollment.requested' AND e.status IN ('pending', 'parked')
        AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.account_id = $1 AND o.object_id = e.event_id)
 ) AS enrollments
@@ -335,17 +337,16 @@ async def enrollments(
     conn: asyncpg.Connection, platform: str, *, limit: int, after: Sequence[Any] | None = None, state: str | None = None
 ) -> list[Row]:
     """Enrollments by id: those the platform's log knows, and those asked for a moment ago."""
-    return list(
-        await conn.fetch(
-            f"{_ENROLLMENTS} WHERE id > $2 AND ($3::text IS NULL OR state = $3) ORDER BY id LIMIT $4",
-            platform,
-            after[0] if after else "",
-            state,
-            limit,
-        )
+    rows = await conn.fetch(
+        f"{_ENROLLMENTS} WHERE event_id > $2 AND ($3::text IS NULL OR state = $3) ORDER BY event_id LIMIT $4",
+        platform,
+        after[0] if after else "",
+        state,
+        limit,
     )
+    return await sealed.opened(conn, sealed.EVENTS, rows)
 
 
 async def enrollment(conn: asyncpg.Connection, platform: str, enrollment_id: str) -> Row | None:
-    row: Row | None = await conn.fetchrow(f"{_ENROLLMENTS} WHERE id = $2", platform, enrollment_id)
-    return row
+    row: Row | None = await conn.fetchrow(f"{_ENROLLMENTS} WHERE event_id = $2", platform, enrollment_id)
+    return await sealed.opened_one(conn, sealed.EVENTS, row)

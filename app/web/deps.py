@@ -288,8 +288,8 @@ class Write:
             )
             answer = Json(made, status, {"Location": made["href"]} if "href" in made else None)
             if self.key is not None:
-                text = bytes(answer.body).decode()
-                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=text)
+                body_sent = bytes(answer.body)
+                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=body_sent)
         self.services.wake()
         self.services.wake_deliver()
         return answer

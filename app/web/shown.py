@@ -209,7 +209,7 @@ def enrollment(row: Row) -> dict[str, Any]:
         asked = orjson.loads(bytes(row["payload"]))["happenings"][0]["request"]
         reference = asked.get("reference")
     return {
-        "id": row["id"],
+        "id": row["event_id"],
         "reference": reference,
         "state": row["state"],
         "account": data.get("account"),

@@ -23,9 +23,11 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.flow import receive
+from app.sealing import Keys
 from app.store import db
 from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, WebhookDoor, calm_collector
+from app.wiring import unlock
 from tests.bench.deliveries import PLATFORM, SECRET
 
 PATH = "/webhooks/stripe"
@@ -107,7 +109,9 @@ def cardrail(dsn: str) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION)
+        keys = Keys()
+        pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION, keys=keys)
+        await unlock(pool, keys)
         receiver = receive.Receiver(pool)
         door = WebhookDoor(secrets=[SECRET], platform_account=PLATFORM, livemode=False)
         served.append(FrontDoor(app, receiver, door))

@@ -1,6 +1,7 @@
 """deliver on a real database: caps, holds and brakes stop a command before any call; a lost worker's command returns."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -56,7 +57,7 @@ async def intend(pool: Pool, intent: str, amount: int = 10_000, account: str = "
         known,
         intent,
         idempotency_key(known),
-        params,
+        json.dumps(params).encode(),
         amount,
     )
     return known

@@ -12,8 +12,10 @@ import pytest
 
 from app.errors import BadInput, Unavailable
 from app.flow.receive import Receiver
-from app.store import db, embedded, schema
+from app.sealing import Keys
+from app.store import db, embedded, schema, sealed
 from app.stripe.envelope import Envelope
+from app.wiring import unlock
 
 PAYLOAD = b'{"id": "evt"}'
 
@@ -36,10 +38,10 @@ async def receiver(pool: db.Pool) -> AsyncIterator[Receiver]:
     await made.settle()
 
 
-async def test_a_new_event_is_committed_before_the_answer(receiver: Receiver, dsn: str) -> None:
+async def test_a_new_event_is_committed_before_the_answer(receiver: Receiver, dsn: str, keys: Keys) -> None:
     assert (await receiver.accept(event("evt_1"), PAYLOAD)).new
-    other = await db.connect(dsn)
-    row = await other.fetchrow("SELECT * FROM events")
+    other = await db.connect(dsn, keys=keys)
+    row = await sealed.opened_one(other, sealed.EVENTS, await other.fetchrow("SELECT * FROM events"))
     await other.close()
     assert row is not None
     assert (row["account_id"], row["event_id"], row["status"], row["payload"]) == (
@@ -128,7 +130,9 @@ async def _refused_within_s(receiver: Receiver, event_id: str) -> float:
 
 
 async def test_a_stopped_database_is_said_in_time_and_recovered_from(own_server: embedded.Embedded) -> None:
-    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest")
+    keys = Keys()
+    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest", keys=keys)
+    await unlock(pool, keys)
     receiver = Receiver(pool)
     assert (await receiver.accept(event("evt_1"), PAYLOAD)).new
     embedded.stop(own_server, mode="immediate")
@@ -143,7 +147,9 @@ async def test_a_stopped_database_is_said_in_time_and_recovered_from(own_server:
 
 
 async def test_a_restart_between_two_deliveries_is_not_noticed(own_server: embedded.Embedded) -> None:
-    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest")
+    keys = Keys()
+    pool = await db.open_pool(own_server.dsn(), size=3, name="ingest", keys=keys)
+    await unlock(pool, keys)
     receiver = Receiver(pool)
     await asyncio.gather(*(receiver.accept(event(f"evt_a{n}"), PAYLOAD) for n in range(20)))
     await receiver.settle()
@@ -156,8 +162,8 @@ async def test_a_restart_between_two_deliveries_is_not_noticed(own_server: embed
     embedded.stop(again, mode="immediate")
 
 
-async def test_a_hanging_database_is_said_in_time_and_recovered_from(pool: db.Pool, dsn: str) -> None:
-    ingest = await db.open_pool(dsn, size=2, name="ingest")
+async def test_a_hanging_database_is_said_in_time_and_recovered_from(pool: db.Pool, dsn: str, keys: Keys) -> None:
+    ingest = await db.open_pool(dsn, size=2, name="ingest", keys=keys)
     receiver = Receiver(ingest)
     await receiver.accept(event("evt_1"), PAYLOAD)
     await receiver.settle()

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from app.wiring import Services
+from tests.conftest import payload_of
 from tests.web.conftest import add_account
 
 EVM = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -12,8 +13,7 @@ BAD_EVM = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"
 
 
 async def asked(services: Services, request_id: str) -> dict[str, Any]:
-    payload = await services.pool.fetchval("SELECT payload FROM events WHERE event_id = $1", request_id)
-    happening: dict[str, Any] = msgspec.json.decode(payload)["happenings"][0]
+    happening: dict[str, Any] = msgspec.json.decode(await payload_of(services.pool, request_id))["happenings"][0]
     return happening
 
 

@@ -32,7 +32,7 @@ async def add_command(services: Services, command_id: str, **columns: object) ->
         "kind": "create_card",
         "intent": f"{command_id}/1",
         "idempotency_key": f"cardrail-{command_id}",
-        "params": {},
+        "params": b"{}",
         "status": "parked",
         "caused_by": "evt_1",
         **columns,

@@ -136,7 +136,7 @@ async def list_enrollments(
         rows = await views.enrollments(
             conn, services.platform_account, limit=asked.fetched, after=asked.after, state=state
         )
-    return asked.of(rows, ["id"], shown.enrollment)
+    return asked.of(rows, ["event_id"], shown.enrollment)
 
 
 @router.get(
