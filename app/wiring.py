@@ -161,11 +161,15 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
 
 
 def keys_of(settings: Settings) -> Keys:
-    """The keys of a process; says loudly when they protect nothing."""
+    """The key-encryption keys of a process; its data keys come from the database."""
+    return Keys(sealing.parse_keys(settings.encryption_keys))
+
+
+def warn_of_known_key(settings: Settings) -> None:
+    """Say at the start when the keys protect nothing; the local sandbox has nothing to protect."""
     if not settings.encryption_keys:
         say = LOG.error if settings.livemode else LOG.info if settings.uses_sandbox else LOG.warning
-        say("encryption.development_key", help=f"set {sealing.SETTING}: personal data is stored under a known key")
-    return Keys(sealing.parse_keys(settings.encryption_keys))
+        say("encryption.known_key", help=f"set {sealing.SETTING}: personal data is sealed with a key that anyone knows")
 
 
 async def unlock(pool: db.Pool, keys: Keys) -> None:
@@ -309,6 +313,7 @@ async def run_worker(settings: Settings, metrics_port: int | None = None) -> Non
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    warn_of_known_key(settings)
     if metrics_port is not None:
         metrics.serve(settings.host, metrics_port)
     async with open_services(settings) as services, measuring(services), working(services, process_name("worker")):

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.web.main import create_app, door_of
 from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, calm_collector
-from app.wiring import measuring, open_services, process_name, working
+from app.wiring import measuring, open_services, process_name, warn_of_known_key, working
 
 
 class _Server(uvicorn.Server):
@@ -27,6 +27,7 @@ class _Server(uvicorn.Server):
 
 async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty."""
+    warn_of_known_key(settings)
     async with open_services(settings) as services:
         authorize = services.authorizer.answer
         front = FrontDoor(create_app(services, authorize), services.receiver, door_of(services, authorize))
