@@ -16,6 +16,7 @@ from app.machines.programme import Caps, Programme
 from app.store import outbox
 from app.store.db import Pool
 from app.stripe.client import Stripe
+from tests.conftest import payload_of
 
 VERSION = "2026-10-14.preview"
 
@@ -126,7 +127,7 @@ async def test_a_replayed_answer_counts_as_read_when_it_was_first_asked(pool: Po
             await sender.poll()
         await client.close()
     first = await pool.fetchval("SELECT first_call_at FROM outbox")
-    payload = msgspec.json.decode(await pool.fetchval("SELECT payload FROM events"))
+    payload = msgspec.json.decode(await payload_of(pool))
     assert [reading["at"] for reading in payload["objects"]] == [int(first.timestamp() * 1000)]
 
 
