@@ -10,7 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -26,9 +26,11 @@ def free_port() -> int:
 
 
 class Processes:
-    """Starts, watches and kills the parts. ``key`` is an admin API key made for this run."""
+    """Starts, watches and kills the parts. ``key`` is an admin API key made for this run; ``settings`` are variables of
+    the environment that they get beside their own.
+    """
 
-    def __init__(self, dsn: str, folder: Path) -> None:
+    def __init__(self, dsn: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.key = "crk_demo_" + secrets.token_urlsafe(24)
         self.port = free_port()
         self.sandbox_port = free_port()
@@ -47,6 +49,7 @@ class Processes:
             "PLATFORM_FINANCIAL_ACCOUNT_ID": "fa_test_platform",
             "CARDRAIL_ADMIN_KEY": self.key,
             "CARDRAIL_LOG_FORMAT": "json",
+            **(settings or {}),
         }
 
     @property
@@ -107,9 +110,9 @@ class Processes:
 
 
 @contextlib.asynccontextmanager
-async def running(dsn: str, folder: Path) -> AsyncIterator[Processes]:
+async def running(dsn: str, folder: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Processes]:
     """All parts, ready to be talked to, and ended when the block ends."""
-    parts = Processes(dsn, folder)
+    parts = Processes(dsn, folder, settings)
     try:
         async with httpx.AsyncClient(timeout=5) as http:
             for name in ("sandbox", "server", "worker"):

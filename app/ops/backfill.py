@@ -64,7 +64,9 @@ async def backfill(
     """
     now = datetime.fromtimestamp(parts.clock() / 1000, UTC)
     if since.tzinfo is None or since > now:
-        raise BadInput("since must be a time in the past, with its zone.", code="bad_since")
+        said = "Must be a time in the past, with its zone."
+        errors = [{"field": "since", "message": said}]
+        raise BadInput(f"since: {said}", code="bad_since", status=422, details={"errors": errors})
     start = max(since.astimezone(UTC) - OVERLAP, now - KEPT)
     report = Report(since=start, dry_run=not yes)
     contexts: list[str | None] = [None, *(await _accounts(parts) if accounts is None else accounts)]

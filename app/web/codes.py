@@ -40,7 +40,6 @@ CODES: tuple[Code, ...] = (
         "Send the id as it came, or none.",
         ("streams",),
     ),
-    Code("bad_since", 400, "`since` is no time in the past with its zone.", "Correct it.", ("operations",)),
     Code("empty_filter", 400, "A bulk replay without a filter would replay everything.", "Name one.", ("replays",)),
     Code("bad_replay", 400, "Mode, rate or reason of a replay will not do.", "Correct it.", ("replays",)),
     # 401, 403: who asks
@@ -135,6 +134,7 @@ CODES: tuple[Code, ...] = (
     Code("replay_failed", 409, "The bulk replay failed.", "Nothing needs to be stopped.", ("replays",)),
     # 422: read, but wrong
     Code("invalid", 422, "Fields are wrong or unknown; `errors` names each.", "Correct them."),
+    Code("bad_since", 422, "`since` is no time in the past with its zone.", "Correct it.", ("operations",)),
     Code("country_not_in_programme", 422, "The programme has no accounts there.", "See `errors`.", ("enrollments",)),
     Code("request_unreadable", 422, "It asks for no authorization.", "See `detail`.", ("authorizations",)),
     Code("account_unnamed", 422, "It does not say whose it is.", "Send `account` too.", ("authorizations",)),

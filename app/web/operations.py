@@ -31,7 +31,7 @@ _REPLAYED = {
 }
 _LOCATION = {"description": "What to watch; the same as `href`.", "schema": {"type": "string", "examples": ["/v1/..."]}}
 _ETAG = {"description": "For `If-None-Match`; opaque.", "schema": {"type": "string", "examples": ['"17"']}}
-_OF_FIELDS = frozenset({"invalid", "country_not_in_programme", "unknown_programme"})
+_OF_FIELDS = frozenset({"invalid", "bad_since", "country_not_in_programme", "unknown_programme"})
 
 
 def complete(operation: Operation, schemas: Mapping[str, Any]) -> None:

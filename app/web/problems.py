@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app.errors import BadInput, CardrailError, RateLimited, Unavailable
 from app.log import get_logger
@@ -95,11 +96,24 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the path has, over all its routes (each route by itself knows only its own)."""
+    asked = [{**request.scope, "method": method} for method in METHODS]
+    routes = request.app.routes
+    return ", ".join(s["method"] for s in asked if any(r.matches(s)[0] is Match.FULL for r in routes))
+
+
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "bad_input" if error.status_code < 500 else "internal")
     detail = "There is no such route." if error.detail == "Not Found" else str(error.detail)
-    return answer(error.status_code, code, detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)
+    return answer(error.status_code, code, detail, headers)
 
 
 async def _database(_request: Request, error: Exception) -> Response:

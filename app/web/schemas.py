@@ -1,8 +1,9 @@
 """The shapes of answers, for the API's description. Money is minor units with its currency; times are RFC 3339 UTC."""
 
+import re
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
@@ -24,6 +25,20 @@ State = Literal[
     "closed",
 ]
 """The account's lifecycle (a test compares it with the machine)."""
+
+
+def _written(value: object) -> object:
+    """Only a written time is one: a bare number would be read as seconds since 1970."""
+    if isinstance(value, str) and not _MOMENT.match(value):
+        raise PydanticCustomError("moment", "Must be an RFC 3339 time with its zone, such as 2026-11-24T10:00:00Z")
+    if isinstance(value, int | float):
+        raise PydanticCustomError("moment", "Must be an RFC 3339 time in a string")
+    return value
+
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""A time that a caller names."""
 MONEY_MAX = 1_000_000_000_000
 
 

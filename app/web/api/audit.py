@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.store import audit
@@ -37,10 +37,10 @@ async def list_operator_actions(
         str | None, Query(description="Only where this is a part of the target.", examples=["acct_1"])
     ] = None,
     since: Annotated[
-        AwareDatetime | None, Query(description="At this time or later.", examples=["2026-11-24T10:00:00Z"])
+        schemas.Moment | None, Query(description="At this time or later.", examples=["2026-11-24T10:00:00Z"])
     ] = None,
     until: Annotated[
-        AwareDatetime | None, Query(description="Before this time.", examples=["2026-11-25T10:00:00Z"])
+        schemas.Moment | None, Query(description="Before this time.", examples=["2026-11-25T10:00:00Z"])
     ] = None,
 ) -> Response:
     """Every write by API or command line, newest first. Needs a key with scope `admin`."""

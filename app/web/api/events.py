@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import asyncpg
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from app.errors import NotFound
@@ -39,10 +39,10 @@ async def list_events(
         Query(description="Only from this source.", examples=["webhook"]),
     ] = None,
     since: Annotated[
-        AwareDatetime | None, Query(description="Arrived at this time or later.", examples=["2026-11-24T10:00:00Z"])
+        schemas.Moment | None, Query(description="Arrived at this time or later.", examples=["2026-11-24T10:00:00Z"])
     ] = None,
     until: Annotated[
-        AwareDatetime | None, Query(description="Arrived before this time.", examples=["2026-11-25T10:00:00Z"])
+        schemas.Moment | None, Query(description="Arrived before this time.", examples=["2026-11-25T10:00:00Z"])
     ] = None,
 ) -> Response:
     """Events, newest arrival first."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.ops import backfill, rebuild, reconcile
@@ -32,7 +32,7 @@ class Reconciliation(Operation):
 class Backfill(Operation):
     """Bring in what Stripe has and we do not."""
 
-    since: AwareDatetime = Field(description="From when; Stripe keeps 30 days.", examples=["2026-11-24T10:00:00Z"])
+    since: schemas.Moment = Field(description="From when; Stripe keeps 30 days.", examples=["2026-11-24T10:00:00Z"])
     account: str | None = Field(None, description="Only this account's context.", examples=["acct_1"])
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from app.errors import NotFound
@@ -21,14 +21,16 @@ router = APIRouter(tags=["replays"])
 class Filter(schemas.Body):
     """Which events; at least one member."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     account: str | None = Field(None, description="Only of this account.", examples=["acct_1SMxConnDemo"])
     type: str | None = Field(None, description="Only of this type.", examples=["v2.core.account.updated"])
     status: str | None = Field(None, description="Only in this status.", examples=["parked"])
     source: str | None = Field(None, description="Only from this source.", examples=["webhook"])
-    since: AwareDatetime | None = Field(
+    since: schemas.Moment | None = Field(
         None, description="Arrived at this time or later.", examples=["2026-11-24T10:00:00Z"]
     )
-    until: AwareDatetime | None = Field(
+    until: schemas.Moment | None = Field(
         None, description="Arrived before this time.", examples=["2026-11-25T10:00:00Z"]
     )
 

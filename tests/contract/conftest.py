@@ -1,0 +1,44 @@
+"""The running service with a sandbox behind it, for outsiders that know nothing but openapi.yaml. One per process."""
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.demo.processes import Processes, running
+from app.store import db, embedded
+from tests.conftest import _admin
+
+DESCRIPTION = Path(__file__).resolve().parents[2] / "openapi.yaml"
+NO_LIMIT = {"CARDRAIL_RATE_LIMIT_PER_S": "0"}
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Live:
+    """Server, worker and sandbox; ``pool`` reaches into their database to lay out what a test needs."""
+
+    parts: Processes
+    pool: asyncpg.Pool
+
+
+@pytest_asyncio.fixture(scope="session")
+async def live(
+    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Live]:
+    name = f"contract{next(_numbers)}"
+    await _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    dsn = postgres.dsn(name)
+    async with running(dsn, tmp_path_factory.mktemp("contract"), NO_LIMIT) as parts:
+        async with httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox:
+            for style in ("thin", "snapshot"):
+                body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
+                (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()
+        pool = await db.open_pool(dsn, size=2, name="contract")
+        yield Live(parts, pool)
+        pool.terminate()
