@@ -23,7 +23,7 @@ class Code(NamedTuple):
     at: tuple[str, ...] = ("any",)
 
 
-_CARDS = ("actions", "cards")
+_CARDS = ("actions", "cards", "cardholders", "tokens")
 _LATER = "Try again after `Retry-After` seconds."
 _LOOK = "Read it again: someone was faster, or it is over."
 _COMPARE = "Compare the signing secret of the destination with `STRIPE_WEBHOOK_SECRETS`; `cardrail doctor` helps."
@@ -41,6 +41,7 @@ CODES: tuple[Code, ...] = (
         ("streams",),
     ),
     Code("empty_filter", 400, "A bulk replay without a filter would replay everything.", "Name one.", ("replays",)),
+    Code("bad_url", 400, "Stripe cannot post to this address.", "Name an https address.", ("operations",)),
     Code("bad_replay", 400, "Mode, rate or reason of a replay will not do.", "Correct it.", ("replays",)),
     # 401, 403: who asks
     Code("unauthenticated", 401, "No API key came with the request.", "Send `Authorization: Bearer <key>`."),
@@ -89,6 +90,20 @@ CODES: tuple[Code, ...] = (
     ),
     Code("account_closed", 409, "The account is closed.", "Nothing more can be asked of it.", _CARDS),
     Code("account_rejected", 409, "Stripe rejected the account.", "Nothing more can be asked of it.", _CARDS),
+    Code("account_held", 409, "The account is held: nothing leaves for it.", "Release it first.", _CARDS),
+    Code("braked", 409, "A brake stops this step everywhere.", "Wait, or let the brake go.", _CARDS),
+    Code("card_canceled", 409, "The card is canceled for good.", "Ask for another card.", _CARDS),
+    Code("card_replaced", 409, "The card was replaced already.", "Use the card that replaced it.", _CARDS),
+    Code("cardholder_inactive", 409, "The cardholder is inactive.", "Name an active one.", _CARDS),
+    Code("cardholder_blocked", 409, "Stripe has blocked the cardholder.", "Name an active one.", _CARDS),
+    Code(
+        "token_deleted", 409, "The token is deleted for good.", "The holder adds the card to the wallet again.", _CARDS
+    ),
+    Code("dispute_exists", 409, "The purchase is disputed already.", "Follow that dispute.", _CARDS),
+    Code("dispute_submitted", 409, "The dispute is with the network.", "Wait for its decision.", _CARDS),
+    Code("dispute_won", 409, "The dispute is decided.", _LOOK, _CARDS),
+    Code("dispute_lost", 409, "The dispute is decided.", _LOOK, _CARDS),
+    Code("dispute_expired", 409, "The dispute was not submitted in time.", "Nothing more can be done.", _CARDS),
     Code(
         "account_busy",
         409,
@@ -145,6 +160,7 @@ CODES: tuple[Code, ...] = (
     Code("internal", 500, "A defect of ours; it has been logged.", "Tell us.", ("route",)),
     Code("stripe_refused", 502, "Stripe said no; `stripe_code` says why.", "See Stripe's code.", ("cli",)),
     Code("unavailable", 503, "The database or Stripe cannot answer now.", _LATER, ("any", "door")),
+    Code("destinations_unknown", 503, "Stripe does not list its event destinations.", _LATER, ("operations",)),
     # Stripe's door: Stripe shows these in its dashboard
     Code("signature_missing", 400, "No `Stripe-Signature` header.", "Only Stripe posts here.", ("door",)),
     Code("signature_malformed", 400, "The header has no time.", "A proxy may change headers.", ("door",)),

@@ -18,6 +18,8 @@ TAGS = {
     "accounts": "Where every account stands.",
     "actions": "Ask something of an account.",
     "cards": "Cards of an account.",
+    "cardholders": "Cardholders of an account.",
+    "tokens": "Cards in the holders' digital wallets.",
     "controls": "Stop and release automation.",
     "streams": "Journal lines as they are written.",
     "events": "The log: what happened, why, and what came of it.",

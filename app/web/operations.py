@@ -44,9 +44,10 @@ def complete(operation: Operation, schemas: Mapping[str, Any]) -> None:
     if operation.get("parameters") or "body" in marks:
         wanted |= {400, 422}
     for status in sorted(wanted):
-        shared = {"$ref": f"#/components/responses/{_name(status)}"}
         told = [code for code in codes if code.status == status]
-        responses[str(status)] = shared if status in SHARED else problem(status, told)
+        as_everywhere = status in SHARED and told == _everywhere(status)
+        shared = {"$ref": f"#/components/responses/{_name(status)}"}
+        responses[str(status)] = shared if as_everywhere else problem(status, told)
     for status, response in responses.items():
         if status.startswith("2"):
             _succeed(operation, status, response, marks)
@@ -59,8 +60,11 @@ def complete(operation: Operation, schemas: Mapping[str, Any]) -> None:
 
 def shared_problems() -> dict[str, Any]:
     """The answers that mean the same wherever they come, by name, for ``components.responses``."""
-    everywhere = [code for code in CODES if {"any", "body"}.intersection(code.at)]
-    return {_name(status): problem(status, [c for c in everywhere if c.status == status]) for status in SHARED}
+    return {_name(status): problem(status, _everywhere(status)) for status in SHARED}
+
+
+def _everywhere(status: int) -> list[Code]:
+    return [code for code in CODES if code.status == status and {"any", "body"}.intersection(code.at)]
 
 
 def _name(status: int) -> str:

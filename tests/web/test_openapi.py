@@ -93,6 +93,11 @@ def test_every_operation_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
+def test_every_tag_is_described() -> None:
+    described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    assert {tag for param in OPERATIONS for tag in param.values[0]["tags"]} == described  # type: ignore[index]  # a dict
+
+
 def test_the_key_and_the_webhooks_are_described() -> None:
     scheme = DOCUMENT["components"]["securitySchemes"]["HTTPBearer"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")

@@ -32,7 +32,12 @@ class Destination(BaseModel):
 class Ensuring(Operation):
     """Create what is missing."""
 
-    url: str | None = Field(None, description="Where Stripe shall post to; absent: our own address.", max_length=2000)
+    url: str | None = Field(
+        None,
+        description="Where Stripe shall post to; absent: our own.",
+        max_length=2000,
+        examples=["https://cards.example.com"],
+    )
 
 
 class Ensured(BaseModel):

@@ -71,7 +71,7 @@ class Job(BaseModel):
     )
     needs_confirmation: bool = Field(description="Whether it waits for another admin's key.", examples=[False])
     confirmed_by: str | None = Field(description="Who confirmed it.", examples=[None])
-    confirmed_at: schemas.Time | None
+    confirmed_at: schemas.Time | None = Field(description="When a second key confirmed it.", examples=[None])
     last_error: str | None = Field(description="What went wrong last.", examples=[None])
     created_at: schemas.Time
     updated_at: schemas.Time
