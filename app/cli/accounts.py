@@ -158,7 +158,12 @@ def release(
 
 
 @app.command()
-def adopt(account_id: Account, yes: Yes = False, as_json: AsJson = False) -> None:
+def adopt(
+    account_id: Account,
+    reason: WhyOption = "adopted by an operator",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Take an account that is only followed under our care: automatic commands may then leave for it."""
 
     async def look(desk: Desk) -> None:
@@ -172,7 +177,7 @@ def adopt(account_id: Account, yes: Yes = False, as_json: AsJson = False) -> Non
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.adopt(desk.conn, account_id, platform=desk.platform, by=desk.who, at_ms=desk.now_ms())
 
-    show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}"), as_json=as_json)
+    show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}", reason=reason), as_json=as_json)
 
 
 app.command("rebuild")(ops.rebuild_accounts)

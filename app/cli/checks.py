@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from app.cli.desk import AsJson, ending, err, fail, out, settings, show_json, show_rows
+from app.cli.desk import AsJson, ending, err, fail, out, settings, show_json, show_rows, whoami
 from app.config import describe, unknown_settings
 from app.errors import CardrailError
-from app.store import schema
+from app.store import audit, db, schema
 from app.wiring import open_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +27,8 @@ def migrate(
     async def work() -> dict[str, Any]:
         async with open_database(given) as dsn:
             before = None if check else await schema.migrate(dsn)
+            if before is not None and before != schema.head():
+                await _migrated(dsn, before)
             return {"before": before, "now": schema.head(), "drift": await schema.drift(dsn)}
 
     found = ending(lambda: asyncio.run(work()), as_json=as_json)
@@ -37,6 +39,15 @@ def migrate(
     for difference in found["drift"]:
         err.print(difference, style="red", markup=False)
     raise typer.Exit(1 if found["drift"] else 0)
+
+
+async def _migrated(dsn: str, before: str) -> None:
+    conn = await db.connect(dsn, name="cardrail cli")
+    try:
+        reason, result = "a new release", {"before": before}
+        await audit.note(conn, who=whoami(), action="migrate", target=schema.head(), reason=reason, result=result)
+    finally:
+        await conn.close()
 
 
 def config(as_json: AsJson = False) -> None:

@@ -54,6 +54,11 @@ class Desk:
 Work = Callable[[Desk], Awaitable[Any]]
 
 
+def whoami() -> str:
+    """Who acts, as the audit names them."""
+    return f"cli:{getpass.getuser()}"
+
+
 def settings() -> Settings:
     """The settings of this environment; a wrong one ends the command with the sentence that names it."""
     try:
@@ -78,18 +83,24 @@ def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str 
                     settings=given,
                     programme=load_programme(given.programme_file),
                     platform=given.platform_account_id or "",
-                    who=f"cli:{getpass.getuser()}",
+                    who=whoami(),
                 )
                 async with conn.transaction():
                     made = await work(desk)
                     if change:
                         action, _, target = change.partition(" ")
-                        await audit.note(conn, who=desk.who, action=action, target=target, reason=reason)
+                        result = outcome_of(made)
+                        await audit.note(conn, who=desk.who, action=action, target=target, reason=reason, result=result)
                     return made
             finally:
                 await conn.close()
 
     return ending(lambda: asyncio.run(go()), as_json=as_json)
+
+
+def outcome_of(made: object) -> dict[str, object]:
+    """What the audit keeps of what was made: how it is called and how it stands, never a key."""
+    return {name: made[name] for name in ("id", "state", "on") if name in made} if isinstance(made, dict) else {}
 
 
 def ending(work: Callable[[], Any], *, as_json: bool = False) -> Any:

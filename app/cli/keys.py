@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.desk import AsJson, Desk, at_desk, err, show_json, show_rows, show_thing
+from app.cli.desk import AsJson, Desk, WhyOption, at_desk, err, show_json, show_rows, show_thing
 from app.errors import NotFound
 from app.store import keys
 
@@ -26,6 +26,7 @@ def create(
     name: Annotated[str, typer.Option(help="Who will use it.")],
     scope: Annotated[Scope, typer.Option(help="How far it reaches.")] = Scope.read,
     expires_days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; absent: never.")] = None,
+    reason: WhyOption = "asked for on the command line",
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is shown once and never again."""
@@ -35,7 +36,7 @@ def create(
         row, key = await keys.create(desk.conn, name=name, scope=scope.value, expires_at=expires_at)
         return {"id": row["id"], "key": key, **{k: row[k] for k in ("name", "scope", "created_at", "expires_at")}}
 
-    made = at_desk(work, as_json=as_json, change=f"keys.create {name}")
+    made = at_desk(work, as_json=as_json, change=f"keys.create {name}", reason=reason)
     show_thing(made, as_json=as_json)
     if not as_json:
         err.print("Keep the key now: it cannot be shown again.", style="yellow")
@@ -53,7 +54,11 @@ def every(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(metavar="KEY_ID")], as_json: AsJson = False) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID")],
+    reason: WhyOption = "asked for on the command line",
+    as_json: AsJson = False,
+) -> None:
     """Revoke a key for good; every process refuses it within a second."""
 
     async def work(desk: Desk) -> dict[str, Any]:
@@ -62,5 +67,5 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="KEY_ID")], as_json: As
             raise NotFound(f"There is no key {key_id}.")
         return dict(row)
 
-    made = at_desk(work, as_json=as_json, change=f"keys.revoke {key_id}")
+    made = at_desk(work, as_json=as_json, change=f"keys.revoke {key_id}", reason=reason)
     show_json(made) if as_json else show_thing(made, as_json=False)

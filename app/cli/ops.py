@@ -5,7 +5,6 @@ on the same database, and need Stripe only where they read it.
 """
 
 import asyncio
-import getpass
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,7 +14,20 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.cli.desk import AsJson, WhyOption, Yes, ending, err, out, settings, show_json, show_rows, show_thing
+from app.cli.desk import (
+    AsJson,
+    WhyOption,
+    Yes,
+    ending,
+    err,
+    out,
+    outcome_of,
+    settings,
+    show_json,
+    show_rows,
+    show_thing,
+    whoami,
+)
 from app.errors import BadInput, CardrailError, Forbidden
 from app.log import configure_logging
 from app.ops import backfill as backfills
@@ -34,7 +46,7 @@ WHY = "asked for on the command line"
 
 
 def who(reason: str) -> Actor:
-    return Actor(who=f"cli:{getpass.getuser()}", reason=reason)
+    return Actor(who=whoami(), reason=reason)
 
 
 def run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
@@ -123,7 +135,17 @@ def start_replay(
     async def work(services: Services) -> dict[str, Any]:
         _check_mode(mode, reason, yes=yes)
         async with services.pool.acquire() as conn, conn.transaction():
-            made = await jobs.start(conn, services, asked, mode=mode, rate=rate, dry_run=not yes, actor=who(reason))
+            actor = who(reason)
+            made = await jobs.start(conn, services, asked, mode=mode, rate=rate, dry_run=not yes, actor=actor)
+            if yes:
+                await audit.note(
+                    conn,
+                    who=actor.who,
+                    action="replays.start",
+                    target=made["id"],
+                    reason=reason,
+                    result={**outcome_of(made), "total": made["total"], "mode": mode},
+                )
         return made if not follow else {**made, **await _follow(services, made["id"], as_json=as_json)}
 
     made = run(work, as_json=as_json)
@@ -185,12 +207,18 @@ async def _admin(services: Services, conn: asyncpg.Connection, key: str, reason:
     return Actor(who=found["name"], reason=reason, key=found["id"])
 
 
-def stop_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_json: AsJson = False) -> None:
+def stop_replay(
+    replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], reason: WhyOption = WHY, as_json: AsJson = False
+) -> None:
     """Stop a bulk replay; what it did stays done."""
 
     async def work(services: Services) -> dict[str, Any]:
         async with services.pool.acquire() as conn, conn.transaction():
-            return await jobs.stop(conn, replay_id)
+            made, by = await jobs.stop(conn, replay_id), who(reason).who
+            await audit.note(
+                conn, who=by, action="replays.stop", target=replay_id, reason=reason, result=outcome_of(made)
+            )
+            return made
 
     show_thing(run(work, as_json=as_json), as_json=as_json)
 
@@ -210,15 +238,23 @@ def rebuild_accounts(
             bar, progress = _bar("rebuild", as_json=as_json)
             with bar:
                 found = await rebuild.check_all(services, progress)
+            await _looked(services, "all", reason, {name: found[name] for name in ("accounts", "equal")})
             return {**found, "ok": found["equal"] == found["accounts"]}
         if repair:
             return {**await rebuild.repair(services, account, who(reason)), "ok": True}
         one = await rebuild.check(services, account)
+        await _looked(services, account, reason, {"equal": one.equal, "events": one.events})
         return {**one.report(), "ok": one.equal}
 
     found = run(work, as_json=as_json)
     show_thing(found, as_json=as_json)
     raise typer.Exit(0 if found["ok"] else 1)
+
+
+async def _looked(services: Services, target: str, reason: str, result: dict[str, object]) -> None:
+    actor = who(reason)
+    async with services.pool.acquire() as conn:
+        await audit.note(conn, who=actor.who, action="accounts.rebuild", target=target, reason=reason, result=result)
 
 
 def backfill(
@@ -251,7 +287,10 @@ def reconcile(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read live objects from Stripe and compare; with --yes tell the log what differs."""
+    """Read live objects from Stripe and compare; with --yes tell the log what differs.
+
+    Exit 1 when something differs and was not told to the log, is gone at Stripe, or could not be read.
+    """
 
     async def work(services: Services) -> dict[str, Any]:
         bar, progress = _bar("reconcile", as_json=as_json)
@@ -266,7 +305,8 @@ def reconcile(
         show_thing({name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}, as_json=False)
     if not yes:
         _undone(as_json=as_json)
-    raise typer.Exit(1 if found["failed"] else 0)
+    left = [one for one in found["drift"] if not yes or one["how"] == "gone"]
+    raise typer.Exit(1 if found["failed"] or left else 0)
 
 
 def doctor(as_json: AsJson = False) -> None:
