@@ -27,7 +27,7 @@ from app.flow.deliver import Deliverer
 from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
-from app.ops.backfill import GapHunter
+from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper

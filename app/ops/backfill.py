@@ -11,24 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
 from app.errors import BadInput
 from app.ops.parts import Actor, Parts
-from app.store import audit, events, gauges, rebuilds
+from app.store import audit, events, rebuilds
 from app.stripe import envelope
 from app.stripe.envelope import Envelope
-
-LOG = structlog.get_logger()
 
 OVERLAP = timedelta(minutes=10)
 KEPT = timedelta(days=30)
 PAGES_MAX = 1_000
 AT_ONCE_MAX = 4
 INSERT_MAX = 500
-HUNT_EVERY_MS = 300_000
-HUNT_BACK = timedelta(hours=1)
-HUNT_ACCOUNTS_MAX = 500
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -36,6 +30,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     since: datetime
     dry_run: bool
+    undelivered: bool = False
     contexts: int = 0
     found: int = 0
     new: int = 0
@@ -45,7 +40,11 @@ class Report(msgspec.Struct, kw_only=True):
 
     def report(self) -> dict[str, Any]:
         """As plain data; ``complete`` when nothing can be missing."""
-        return {**msgspec.to_builtins(self), "since": self.since.isoformat(), "complete": not self.failed}
+        return {
+            **msgspec.to_builtins(self),
+            "since": self.since.isoformat(),
+            "complete": not self.failed and not self.undelivered,
+        }
 
 
 async def backfill(
@@ -56,9 +55,12 @@ async def backfill(
     yes: bool,
     accounts: Sequence[str] | None = None,
     undelivered: bool = False,
+    platform: bool = True,
     progress: Callable[[int, int], None] = lambda _d, _t: None,
 ) -> Report:
-    """Bring in what is missing since ``since``. ``undelivered`` asks v1 only for what some endpoint did not acknowledge.
+    """Bring in what is missing since ``since``, of the platform and of ``accounts`` (all that we know without them).
+
+    ``undelivered`` asks only v1, and only for what some endpoint did not acknowledge: quick, and never complete.
 
     Raises BadInput for a moment that has no zone or lies in the future.
     """
@@ -68,8 +70,9 @@ async def backfill(
         errors = [{"field": "since", "message": said}]
         raise BadInput(f"since: {said}", code="bad_since", status=422, details={"errors": errors})
     start = max(since.astimezone(UTC) - OVERLAP, now - KEPT)
-    report = Report(since=start, dry_run=not yes)
-    contexts: list[str | None] = [None, *(await _accounts(parts) if accounts is None else accounts)]
+    report = Report(since=start, dry_run=not yes, undelivered=undelivered)
+    contexts: list[str | None] = [None] if platform else []
+    contexts += await connected(parts) if accounts is None else accounts
     limit, done = asyncio.Semaphore(AT_ONCE_MAX), 0
 
     async def one(context: str | None) -> None:
@@ -91,7 +94,7 @@ async def backfill(
     return report
 
 
-async def _accounts(parts: Parts) -> list[str]:
+async def connected(parts: Parts) -> list[str]:
     """Every connected account that we know."""
     found: list[str] = []
     async with parts.pool.acquire() as conn:
@@ -109,7 +112,8 @@ async def _context(
     if undelivered:
         v1["delivery_success"] = "false"
     v2 = {"created[gte]": start.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    for path, params in (("/v1/events", v1), ("/v2/core/events", v2)):
+    lists = [("/v1/events", v1)] if undelivered else [("/v1/events", v1), ("/v2/core/events", v2)]
+    for path, params in lists:
         try:
             rows = await parts.stripe.list_all(path, params, context, page_max=PAGES_MAX)
         except TimeoutError as error:
@@ -159,27 +163,3 @@ async def _insert(parts: Parts, rows: list[events.NewEvent]) -> int:
         async with parts.pool.acquire() as conn, conn.transaction():
             made += len(await events.insert_events(conn, rows[at : at + INSERT_MAX]))
     return made
-
-
-class GapHunter:
-    """Looks for missing events every five minutes, over the last hour; says up to when nothing is missing."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._next_ms = parts.clock() + HUNT_EVERY_MS
-
-    async def poll(self) -> bool:
-        """Hunt once when it is time. Never asks to be called again at once."""
-        now_ms = self._parts.clock()
-        if now_ms < self._next_ms:
-            return False
-        self._next_ms = now_ms + HUNT_EVERY_MS
-        now = datetime.fromtimestamp(now_ms / 1000, UTC)
-        accounts = (await _accounts(self._parts))[:HUNT_ACCOUNTS_MAX]
-        actor = Actor(who="gap-hunter", reason="scheduled")
-        found = await backfill(self._parts, now - HUNT_BACK, actor, yes=True, accounts=accounts)
-        if not found.failed:
-            async with self._parts.pool.acquire() as conn:
-                await gauges.mark_complete(conn, now - OVERLAP)
-        LOG.info("backfill.hunted", found=found.found, new=found.new, failed=len(found.failed))
-        return False

@@ -67,6 +67,15 @@ async def mark_complete(conn: Connection, until: datetime) -> None:
     )
 
 
+async def begin_hunt(conn: Connection) -> bool:
+    """Be the only process that hunts, until :func:`end_hunt` on the same connection."""
+    return bool(await conn.fetchval("SELECT pg_try_advisory_lock(hashtext('cardrail gap hunt'))"))
+
+
+async def end_hunt(conn: Connection) -> None:
+    await conn.execute("SELECT pg_advisory_unlock(hashtext('cardrail gap hunt'))")
+
+
 async def complete_until(conn: Connection) -> tuple[datetime, float] | None:
     """The mark, and how many seconds ago it was last confirmed; None before the first hunt."""
     row = await conn.fetchrow(

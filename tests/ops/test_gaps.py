@@ -1,0 +1,108 @@
+"""Webhooks that are lost for good: every one is found, each event is in the log once, and the mark says so truly."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import uvicorn
+
+from app.ops import backfill
+from app.ops.gaps import GapHunter
+from app.store import gauges
+from app.web.main import create_app
+from tests.ops.world import ME, World, opened
+
+
+@contextlib.asynccontextmanager
+async def listening(world: World) -> AsyncIterator[None]:
+    """Our door, and both styles of events sent to it."""
+    server = uvicorn.Server(uvicorn.Config(create_app(world.services), port=0, log_level="warning", lifespan="off"))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this flag alone
+        await asyncio.sleep(0.01)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/webhooks/stripe"
+    secret = world.services.settings.webhook_secrets[0]
+    for style in ("thin", "snapshot"):
+        await asyncio.to_thread(
+            world.box.control, "POST", "destinations", {"url": url, "secret": secret, "event_payload": style}
+        )
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def told(world: World) -> dict[str, str]:
+    """Every event that Stripe knows, with the account it is of."""
+    rows = (await asyncio.to_thread(world.box.control, "GET", "events"))["data"]
+    return {row["id"]: row["account"] for row in rows}
+
+
+async def mark(world: World) -> datetime | None:
+    async with world.pool.acquire() as conn:
+        found = await gauges.complete_until(conn)
+    return found[0] if found else None
+
+
+async def test_every_dropped_webhook_is_found_once_and_then_nothing_is_missing(dsn: str) -> None:
+    async with opened(dsn, webhook_attempts_max=1, faults={"drop": 0.5}, seed=7) as world, listening(world):
+        hunter = GapHunter(world.services)
+        enrolled = [await world.enroll() for _ in range(2)]
+        async with asyncio.timeout(40):
+            while await world.pool.fetchval("SELECT count(*) FROM accounts WHERE state = 'live'") < len(enrolled):
+                await world.later()
+                await world.apply()
+                await world.deliver()
+                await hunter.hunt()
+        async with asyncio.timeout(20):
+            while not (await asyncio.to_thread(world.box.control, "GET", "idle?wait_s=2"))["idle"] or (
+                await world.waiting()
+            ):
+                await world.turn()
+        await hunter.hunt()
+        await world.apply()
+        known = await told(world)
+        rows = await world.pool.fetch("SELECT event_id, source FROM events WHERE kind <> 'internal'")
+        assert sorted(row["event_id"] for row in rows) == sorted(known)
+        assert {row["source"] for row in rows} == {"webhook", "poll"}
+        again = await hunter.hunt()
+        assert (again.new, again.failed) == (0, [])
+        until = await mark(world)
+        assert until is not None
+        assert datetime.now(UTC) - until < backfill.OVERLAP + timedelta(seconds=60)
+
+
+async def test_what_nobody_acknowledged_is_found_by_asking_for_just_that(dsn: str) -> None:
+    async with opened(dsn, webhook_attempts_max=1, faults={"drop": 1.0}) as world, listening(world):
+        account = await world.live(await world.enroll())
+        await world.pool.execute("DELETE FROM events WHERE kind = 'snapshot'")
+        since = datetime.now(UTC) - timedelta(minutes=5)
+
+        async def ask() -> backfill.Report:
+            return await backfill.backfill(world.services, since, ME, yes=True, accounts=[account], undelivered=True)
+
+        found = await ask()
+        assert (found.new > 0, found.new, found.report()["complete"]) == (True, found.found, False)
+        assert (await ask()).new == 0
+
+
+async def test_a_hunt_begins_where_the_last_complete_one_ended_and_a_failed_one_moves_no_mark(dsn: str) -> None:
+    async with opened(dsn) as world:
+        await world.live(await world.enroll())
+        hunter = GapHunter(world.services)
+        old = datetime.now(UTC) - timedelta(hours=9)
+        async with world.pool.acquire() as conn:
+            await gauges.mark_complete(conn, old)
+        first = await hunter.hunt()
+        assert abs(first.since - old) < timedelta(seconds=1)
+        after = await mark(world)
+        assert after is not None
+        assert after > old
+        world.box.control(
+            "PUT", "faults", {"targeted": [{"method": "GET", "path_prefix": "/v2/core/events", "kind": "api_500"}]}
+        )
+        failed = await hunter.hunt()
+        assert len(failed.failed) == 1
+        assert await mark(world) == after
