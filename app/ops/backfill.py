@@ -123,7 +123,8 @@ async def _context(
         for row in fresh:
             report.by_type[row.type] = report.by_type.get(row.type, 0) + 1
         report.found += len(rows)
-        report.new += await _insert(parts, fresh) if yes else len(fresh)
+        made = await _insert(parts, fresh) if yes else len(fresh)
+        report.new += made  # not in one statement: others add to it during the await
 
 
 def _rows(
