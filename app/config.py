@@ -209,6 +209,9 @@ class Settings(BaseModel):
         ge=400,
         description="After how many days the row of an event goes that moved no money.",
     )
+    receivers: Literal["public", "private", "any"] = Field(
+        "public", alias="CARDRAIL_RECEIVERS", description="Who gets notices: public https; private too; any: http too."
+    )
     authorization_deadline_ms: int = Field(
         1500,
         alias="CARDRAIL_AUTHORIZATION_DEADLINE_MS",

@@ -29,6 +29,7 @@ _lag = Histogram("cardrail_apply_lag_seconds", "From received to applied", bucke
 _commands = Counter("cardrail_commands", "Calls to Stripe, by kind and outcome", ["kind", "outcome"])
 _parked = Counter("cardrail_parked", "Things parked for a human, by what and why", ["what", "code"])
 _parked_now = Gauge("cardrail_parked_now", "Things that wait for a human", ["what"])
+_notices = Counter("cardrail_notices", "Attempts to tell subscribers, by outcome", ["outcome"])
 _streams = Gauge("cardrail_streams", "Open streams of journal lines")
 _stream_lag = Gauge("cardrail_stream_lag_seconds", "How long the oldest line waits for an older open transaction")
 _parked_age = Gauge("cardrail_parked_age_seconds", "For how long the oldest parked thing has waited", ["what"])
@@ -174,3 +175,8 @@ def streams(count: int) -> None:
 def stream_lag(lag_s: float) -> None:
     """Set for how long a committed line has waited for an older transaction, in seconds."""
     _stream_lag.set(lag_s)
+
+
+def notice(outcome: str) -> None:
+    """Count one attempt to tell a subscriber: delivered, again (it will be tried again) or failed."""
+    _notices.labels(outcome).inc()

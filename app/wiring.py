@@ -24,9 +24,11 @@ from app.flow import loops, receive
 from app.flow.apply import Applier
 from app.flow.authorize import SESSION, Authorizer
 from app.flow.deliver import Deliverer
+from app.flow.notify import Notifier
 from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
+from app.ops import subscriptions
 from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.reconcile import Nudger
@@ -43,6 +45,7 @@ NUDGE_S = 5.0
 ANNOUNCE_EVERY_S = 0.05
 ANNOUNCE_IDLE_S = 60.0
 KEYS_S = 30.0
+NOTIFY_POOL_SIZE = 2
 READ_TIMEOUT_MS = "5000"
 
 
@@ -69,10 +72,16 @@ class Services:
     apply_bell: loops.Bell = field(default_factory=loops.Bell)
     deliver_bell: loops.Bell = field(default_factory=loops.Bell)
     lines_bell: loops.Bell = field(default_factory=loops.Bell)
+    notify_bell: loops.Bell = field(default_factory=loops.Bell)
 
     def wake(self) -> None:
         """There may be new events: look at once instead of at the next poll."""
         self.apply_bell.ring()
+
+    def wake_readers(self) -> None:
+        """There are new journal lines: for streams, in whatever process, and for subscribers."""
+        self.lines_bell.ring()
+        self.notify_bell.ring()
 
     def wake_deliver(self) -> None:
         """There may be new commands."""
@@ -206,7 +215,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         vocabulary=vocabulary(settings.stripe_api_version).configuration,
         clock=services.clock,
         on_commands=services.wake_deliver,
-        on_lines=services.lines_bell.ring,
+        on_lines=services.wake_readers,
     )
     deliverer = Deliverer(
         services.pool,
@@ -219,12 +228,19 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         on_events=services.wake,
     )
     idle_s = settings.poll_interval_ms / 1000
+    notify_pool = await db.open_pool(services.dsn, size=NOTIFY_POOL_SIZE, name="notify")
+    notifier = Notifier(
+        notify_pool,
+        allowed=subscriptions.allowed(settings),
+        ring=services.notify_bell.ring,
+    )
     duties = [
         ("heartbeat", _beat(services, name), loops.Bell(), HEARTBEAT_S),
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
         ("retention", Keeper(services).poll, loops.Bell(), 60.0),
+        ("notify", notifier.poll, services.notify_bell, idle_s),
         ("announce", _announce(services), services.lines_bell, ANNOUNCE_IDLE_S),
     ]
     for _ in range(count):
@@ -233,8 +249,12 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
             ("deliver", deliverer.poll, services.deliver_bell, idle_s),
         ]
     running = [loops.loop(role, poll, bell, idle_s=s) for role, poll, bell, s in duties]
-    async with _during(*running, loops.listen(lambda: db.connect(services.dsn), services.wake)):
-        yield
+    try:
+        async with _during(*running, loops.listen(lambda: db.connect(services.dsn), services.wake)):
+            yield
+    finally:
+        await notifier.close()
+        await notify_pool.close()
 
 
 def measuring(services: Services) -> contextlib.AbstractAsyncContextManager[None]:

@@ -162,3 +162,19 @@ async def test_the_committed_description_is_what_the_code_says() -> None:
 @pytest.mark.parametrize("arguments", [["nothing"], ["accounts", "show"], ["events", "list", "--limit", "0"]])
 async def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     assert (await cardrail(*arguments)).exit_code == 2
+
+
+async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environment: str, pool: db.Pool) -> None:
+    made = await told("subscriptions", "create", "--url", "https://8.8.8.8/hook", "--type", "account.*")
+    assert made["secret"].startswith("whsec_")
+    listed = (await told("subscriptions", "list"))["data"]
+    assert [(row["id"], row["types"]) for row in listed] == [(made["id"], ["account.*"])]
+    assert made["secret"] not in json.dumps(listed)
+    tested = await cardrail("subscriptions", "test", made["id"], "--wait-s", "0", "--json")
+    assert (tested.exit_code, json.loads(tested.stdout)["type"]) == (1, "subscription.test")
+    await pool.execute("UPDATE subscriptions SET enabled = false, disabled_reason = 'gone'")
+    assert (await told("subscriptions", "enable", made["id"]))["disabled_reason"] is None
+    assert (await told("subscriptions", "delete", made["id"]))["state"] == "deleted"
+    assert (await cardrail("subscriptions", "enable", made["id"])).exit_code == 1
+    refused = await cardrail("subscriptions", "create", "--url", "https://10.0.0.1/", "--type", "*")
+    assert (refused.exit_code, "not public" in refused.output) == (1, True)

@@ -17,6 +17,7 @@ from app.cli import (
     parked,
     service,
     simulate,
+    subscriptions,
 )
 
 
@@ -52,6 +53,7 @@ def build() -> typer.Typer:
     app.add_typer(events.events, name="events")
     app.add_typer(events.commands, name="commands")
     app.add_typer(events.replays, name="replays")
+    app.add_typer(subscriptions.app, name="subscriptions")
     return app
 
 

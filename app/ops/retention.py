@@ -12,10 +12,11 @@ import structlog
 
 from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
-from app.store import audit, retention
+from app.store import audit, notices, retention, subscriptions
 
 LOG = structlog.get_logger()
 
+NOTICE_DAYS = 30
 CHUNK_MAX = 200
 PAUSE_S = 0.2
 """Between two chunks, so that receiving and applying hardly notice."""
@@ -74,6 +75,23 @@ async def _covered(parts: Parts, rows: list[retention.Row]) -> None:
             LOG.warning("retention.log_unreadable", account=account)
 
 
+async def drop_notices(parts: Parts, *, days: int = NOTICE_DAYS) -> int:
+    """Drop notices that were delivered or given up long ago, chunk by chunk; how many there were."""
+    dropped, after = 0, ""
+    while True:
+        async with parts.pool.acquire() as conn:
+            targets = await subscriptions.every(conn, limit=CHUNK_MAX, after=after)
+        for target in targets:
+            done = CHUNK_MAX
+            while done == CHUNK_MAX:
+                async with parts.pool.acquire() as conn:
+                    done = await notices.drop_old(conn, target["id"], days=days, limit=CHUNK_MAX)
+                dropped += done
+        if len(targets) < CHUNK_MAX:
+            return dropped
+        after = targets[-1]["id"]
+
+
 class Keeper:
     """Runs retention once an hour; schedule ``poll``."""
 
@@ -87,4 +105,5 @@ class Keeper:
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + EVERY_MS
             await drop(self._parts, Actor(who="retention", reason="scheduled"), yes=True, pause_s=PAUSE_S)
+            await drop_notices(self._parts)
         return False

@@ -6,6 +6,7 @@ those columns (``store.sealed`` names them) are sealed bytes. The payload stays 
 """
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -349,4 +350,49 @@ watermarks = Table(
     Column("name", Text, primary_key=True),
     Column("at", DateTime(timezone=True), nullable=False, comment="up to when nothing is missing"),
     _time("updated_at", now=True),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("description", Text),
+    Column("types", ARRAY(Text), nullable=False, comment="types of notices wanted; * and card.* are wildcards"),
+    Column("accounts", ARRAY(Text), comment="only of these accounts; null: of all"),
+    Column("secret", Text, nullable=False),
+    Column("secret_before", Text, comment="signs too until secret_before_until"),
+    _time("secret_before_until", nullable=True),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("disabled_reason", Text),
+    _time("failing_since", nullable=True),
+    Column("cursor_txid", BigInteger, nullable=False, comment="with account and seq the last journal line looked at"),
+    Column("cursor_account", Text, nullable=False),
+    Column("cursor_seq", BigInteger, nullable=False),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("notice_id", Text, primary_key=True, comment="the webhook-id, the same in every attempt and replay"),
+    Column("subscription_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column(
+        "status", Text, nullable=False, server_default=text("'pending'"), comment="pending in_flight delivered failed"
+    ),
+    _count("attempts"),
+    _time("due_at", now=True),
+    Column("lease_token", Uuid),
+    Column("response_code", Integer),
+    Column("error", Text),
+    _time("delivered_at", nullable=True),
+    _time("created_at", now=True),
+    _time("updated_at", now=True),
+    Index("notices_due", "subscription_id", "due_at", postgresql_where=text("status IN ('pending', 'in_flight')")),
+    Index("notices_by_creation", "subscription_id", "created_at", "notice_id"),
+    Index("notices_by_id", "notice_id"),
 )

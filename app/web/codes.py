@@ -192,6 +192,27 @@ CODES: tuple[Code, ...] = (
     Code("bad_mode", 400, "No such mode of replay.", "See `--help`.", ("cli",)),
     Code("bad_answer", 400, "A parked thing does not take this answer.", "See `--help`.", ("cli",)),
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
+    # Subscriptions to notices
+    Code(
+        "bad_url",
+        422,
+        "Notices cannot be posted to this URL: https is needed, and no user, password or fragment.",
+        "Correct it; `CARDRAIL_RECEIVERS=any` allows http.",
+        ("subscriptions",),
+    ),
+    Code("unknown_host", 422, "The URL's host has no address.", "Correct it.", ("subscriptions",)),
+    Code(
+        "private_address",
+        422,
+        "The URL's host has an address that is not public.",
+        "Use a public one; `CARDRAIL_RECEIVERS=private` allows others.",
+        ("subscriptions",),
+    ),
+    Code("unknown_type", 422, "No notice has this type.", "Use one of those that are named.", ("subscriptions",)),
+    Code(
+        "too_many_subscriptions", 409, "There are as many subscriptions as may be.", "Delete one.", ("subscriptions",)
+    ),
+    Code("delivery_in_flight", 409, "The delivery is being sent right now.", "Look how it ends.", ("subscriptions",)),
 )
 
 

@@ -292,6 +292,7 @@ class Write:
                 await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=body_sent)
         self.services.wake()
         self.services.wake_deliver()
+        self.services.notify_bell.ring()
         return answer
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:

@@ -21,6 +21,7 @@ from app.web.api import (
     platform,
     replays,
     streams,
+    subscriptions,
     tokens,
 )
 from app.web.bodies import BodyGuard
@@ -39,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
     controls.router,
     streams.router,
+    subscriptions.router,
     events.router,
     explanations.router,
     commands.router,

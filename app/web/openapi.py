@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.web import outside
+from app.web.api import subscriptions
+from app.web.examples import example_of
 from app.web.operations import complete, shared_problems
 from app.web.problems import Problem
 
@@ -22,6 +24,7 @@ TAGS = {
     "tokens": "Cards in the holders' digital wallets.",
     "controls": "Stop and release automation.",
     "streams": "Journal lines as they are written.",
+    "subscriptions": "Signed notices pushed to services that prefer that.",
     "events": "The log: what happened, why, and what came of it.",
     "commands": "The Stripe writes that we intended.",
     "authorizations": "Real-time decisions.",
@@ -49,6 +52,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             version=app.version,
             description=app.description,
             routes=app.routes,
+            webhooks=subscriptions.outward.routes,
             servers=[{"url": "/", "description": "The server that this description came from."}],
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
             tags=[{"name": name, "description": text} for name, text in TAGS.items()],
@@ -65,9 +69,19 @@ def describe(app: FastAPI) -> dict[str, Any]:
             for operation in item.values():
                 complete(operation, schemas)
         document["paths"].update(outside.paths())
-        document["webhooks"] = outside.webhooks()
+        document["webhooks"] = {**_outward(document["webhooks"], schemas), **outside.webhooks()}
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _outward(webhooks: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """What we post to others: without the answers that only our own routes give."""
+    for operation in (operation for item in webhooks.values() for operation in item.values()):
+        operation["responses"] = {"204": {"description": "Taken; so is any other 2xx."}}
+        operation["security"] = []
+        for content in operation["requestBody"]["content"].values():
+            content["example"] = example_of(content["schema"], schemas)
+    return webhooks
 
 
 def text(app: FastAPI) -> str:

@@ -6,12 +6,16 @@ from typing import Any
 
 import orjson
 
+from app.flow import notices
 from app.log import redact
 from app.machines.programme import Programme
 from app.ops import explain
 from app.store.views import parsed
 
 Row = Mapping[str, Any]
+
+journal_line = notices.journal_line
+"""As subscribers hear it."""
 
 
 def time_of(ms: object) -> datetime | None:
@@ -112,21 +116,6 @@ _BALANCE_PARTS = ("available", "inbound_pending", "outbound_pending")
 
 def _status(value: object) -> object:
     return value.get("status") if isinstance(value, dict) else value
-
-
-def journal_line(row: Row) -> dict[str, Any]:
-    return {
-        "account": row["account_id"],
-        "seq": row["seq"],
-        "machine": row["machine"],
-        "object_id": row["object_id"],
-        "from": row["from_state"],
-        "to": row["to_state"],
-        "event_id": row["event_id"],
-        "at": row["at"],
-        "commands": parsed(row["commands"]),
-        "note": row["note"],
-    }
 
 
 def chained_line(row: Row, behind: dict[str, Any]) -> dict[str, Any]:

@@ -8,31 +8,24 @@ client resumes by its last id. So a slow reader costs neither memory nor anybody
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncIterator, Sequence
 
 import orjson
-import structlog
 
 from app import metrics
 from app.flow import loops
+from app.flow.horizon import HELD_UP_S, Horizon
 from app.store import db, feed, views
 from app.store.feed import Place, Row
 from app.web import shown
 from app.web.deps import Doorkeeper, reading
 from app.wiring import Services
 
-LOG = structlog.get_logger()
-
 LOOK_EVERY_S = 0.25
 LOOK_AGAIN_S = 0.02
 """When lines are there and an older transaction still runs, which is over in a moment."""
 LINES_MAX = 500
 WAITING_LINES_MAX = 5_000
-HELD_UP_S = 2.0
-"""From here on lines wait for somebody's long transaction: look who that is, and pass those that can bring none."""
-COMPLAIN_AFTER_S = 10.0
-COMPLAIN_EVERY_S = 60.0
 CHECK_KEYS_EVERY_S = 0.4
 """With what the doorkeeper remembers below the second within which a revocation must work."""
 SPENT = b": the end of this stream; resume with Last-Event-ID\r\n\r\n"
@@ -97,8 +90,7 @@ class Tail:
         self._bell = loops.Bell()
         self._starting = asyncio.Lock()
         self._polled = asyncio.Condition()
-        self._floor = 0
-        self._complain_at = 0.0
+        self._horizon = Horizon()
         self._place = Place(0, "", 0)
 
     @property
@@ -144,12 +136,10 @@ class Tail:
 
     async def _poll(self) -> bool:
         async with reading(self._services) as conn:
-            below = max(self._floor, await feed.horizon(conn))
+            below = await self._horizon.below(conn)
             rows = await feed.lines(conn, self._place, below=below, limit=LINES_MAX)
             full = len(rows) == LINES_MAX
-            held_up_s = None if full else await feed.held_up_s(conn, below)
-            if held_up_s is not None and held_up_s > HELD_UP_S:
-                await self._pass_over(conn, held_up_s)
+            held_up_s = None if full else await self._horizon.held_up_s(conn, below)
         self._hand_out(rows)
         self._place = feed.place(rows[-1]) if full else Place(max(below, self._place.txid), "", 0)
         async with self._polled:
@@ -158,14 +148,6 @@ class Tail:
         if held_up_s is not None:
             await asyncio.sleep(LOOK_AGAIN_S if held_up_s < HELD_UP_S else LOOK_EVERY_S)
         return full or held_up_s is not None
-
-    async def _pass_over(self, conn: db.Connection, held_up_s: float) -> None:
-        """Lines wait for a long transaction: pass those that can bring none, and say who it is if that does not help."""
-        self._floor = max(self._floor, await feed.far_horizon(conn))
-        if held_up_s > COMPLAIN_AFTER_S and time.monotonic() > self._complain_at:
-            self._complain_at = time.monotonic() + COMPLAIN_EVERY_S
-            found = await feed.blocker(conn)
-            LOG.warning("stream.held_up", for_s=round(held_up_s, 1), by=found._asdict() if found else None)
 
     def _hand_out(self, rows: Sequence[Row]) -> None:
         everything = [seat for seat in self._seats if seat.account is None]
@@ -208,7 +190,7 @@ class Tail:
         """What can be read now, or ``upto`` a place that was read up to, page by page with the place of its last line."""
         while True:
             async with reading(self._services) as conn:
-                below = upto.txid + 1 if upto else max(self._floor, await feed.horizon(conn))
+                below = upto.txid + 1 if upto else await self._horizon.below(conn)
                 rows = await feed.lines(conn, after, below=below, limit=LINES_MAX, upto=upto)
             if rows:
                 after = feed.place(rows[-1])

@@ -1,5 +1,6 @@
 """The app over ASGI on a real database of the test's own, with the services that production builds."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import asyncpg
@@ -16,18 +17,24 @@ from app.wiring import Services, open_services
 ADMIN = "ck_test_admin"
 
 
+@contextlib.asynccontextmanager
+async def services_with(dsn: str, **settings: str) -> AsyncIterator[Services]:
+    """The services that production builds, with these settings by the names of their variables."""
+    given = {
+        "DATABASE_URL": dsn,
+        "PLATFORM_ACCOUNT_ID": "acct_platform",
+        "PLATFORM_FINANCIAL_ACCOUNT_ID": "fa_platform",
+        "CARDRAIL_ADMIN_KEY": ADMIN,
+        "CARDRAIL_POOL_SIZE": "4",
+        **settings,
+    }
+    async with open_services(Settings.model_validate(given)) as opened:
+        yield opened
+
+
 @pytest_asyncio.fixture
 async def services(dsn: str) -> AsyncIterator[Services]:
-    settings = Settings.model_validate(
-        {
-            "DATABASE_URL": dsn,
-            "PLATFORM_ACCOUNT_ID": "acct_platform",
-            "PLATFORM_FINANCIAL_ACCOUNT_ID": "fa_platform",
-            "CARDRAIL_ADMIN_KEY": ADMIN,
-            "CARDRAIL_POOL_SIZE": "4",
-        }
-    )
-    async with open_services(settings) as opened:
+    async with services_with(dsn) as opened:
         yield opened
 
 
@@ -44,12 +51,18 @@ async def anyone(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest_asyncio.fixture
-async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+@contextlib.asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the admin's key."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {ADMIN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://cardrail", headers=headers) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app) as client:
         yield client
 
 

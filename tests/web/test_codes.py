@@ -14,6 +14,7 @@ KNOWN = {code.code for code in CODES}
 ERRORS = "BadInput Unauthenticated Forbidden NotFound Conflict Unavailable RateLimited CardrailError ConfigError"
 BY_PLACE = {
     "_field": ("app/ops/requests.py", 2),
+    "_refused": ("app/flow/receivers.py", 0),
     "_refuse": ("app/web/webhooks.py", 0),
     "answer": ("app/web/", 1),
     "Refused": ("app/stripe/", 0),
