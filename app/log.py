@@ -69,6 +69,8 @@ _SECRET_TEXT = re.compile(
 )
 _EMAIL_TEXT = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _TEXT_DEPTH_MAX = 12
+_PERSONAL_TEXT_MIN = 3
+"""A shorter text (a country, a state) names nobody, and occurs by chance in any sentence."""
 
 
 def redact(value: object, *, depth: int = 0) -> object:
@@ -90,6 +92,18 @@ def _redact_member(key: object, member: object, *, depth: int) -> object:
     if hidden and member is not None:
         return REDACTED
     return redact(member, depth=depth + 1)
+
+
+def personal_values(value: object, *, personal: bool = False, depth: int = 0) -> frozenset[str]:
+    """The texts in ``value`` that stand under a personal key, however deep."""
+    if isinstance(value, str):
+        return frozenset({value}) if personal and len(value) >= _PERSONAL_TEXT_MIN else frozenset()
+    if depth > _TEXT_DEPTH_MAX or not isinstance(value, Mapping):
+        return frozenset()
+    keys = PERSONAL_KEYS | NESTED_PERSONAL_KEYS
+    members = value.items()
+    found = (personal_values(m, personal=personal or k in keys, depth=depth + 1) for k, m in members)
+    return frozenset().union(*found)
 
 
 def redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

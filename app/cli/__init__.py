@@ -11,6 +11,7 @@ from app.cli import (
     brakes,
     checks,
     destinations,
+    encryption,
     events,
     keys,
     ops,
@@ -50,6 +51,7 @@ def build() -> typer.Typer:
     app.add_typer(brakes.app, name="brakes")
     app.add_typer(parked.app, name="parked")
     app.add_typer(destinations.app, name="destinations")
+    app.add_typer(encryption.app, name="encryption")
     app.add_typer(events.events, name="events")
     app.add_typer(events.commands, name="commands")
     app.add_typer(events.replays, name="replays")

@@ -59,7 +59,7 @@ def run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
     return ending(lambda: asyncio.run(go()), as_json=as_json)
 
 
-def _bar(what: str, *, as_json: bool) -> tuple[Progress, Progressing]:
+def progress_bar(what: str, *, as_json: bool) -> tuple[Progress, Progressing]:
     """A progress bar on stderr, and what moves it."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=err, disable=as_json, transient=True)
@@ -157,7 +157,7 @@ def start_replay(
 
 async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, Any]:
     worker = jobs.Replayer(services)
-    bar, progress = _bar(job, as_json=as_json)
+    bar, progress = progress_bar(job, as_json=as_json)
     with bar:
         while True:
             busy = await worker.poll()
@@ -235,7 +235,7 @@ def rebuild_accounts(
         if account is None:
             if repair:
                 raise BadInput("--repair takes one account.", code="account_missing")
-            bar, progress = _bar("rebuild", as_json=as_json)
+            bar, progress = progress_bar("rebuild", as_json=as_json)
             with bar:
                 found = await rebuild.check_all(services, progress)
             await _looked(services, "all", reason, {name: found[name] for name in ("accounts", "equal")})
@@ -267,7 +267,7 @@ def backfill(
     """Read events from Stripe that did not reach us."""
 
     async def work(services: Services) -> dict[str, Any]:
-        bar, progress = _bar("backfill", as_json=as_json)
+        bar, progress = progress_bar("backfill", as_json=as_json)
         with bar:
             found = await backfills.backfill(
                 services, _moment(since), who(reason), yes=yes, undelivered=undelivered, progress=progress
@@ -293,7 +293,7 @@ def reconcile(
     """
 
     async def work(services: Services) -> dict[str, Any]:
-        bar, progress = _bar("reconcile", as_json=as_json)
+        bar, progress = progress_bar("reconcile", as_json=as_json)
         with bar:
             return await reconciles.reconcile(services, who(reason), yes=yes, account=account, progress=progress)
 

@@ -25,7 +25,7 @@ from app.store import log, outbox, views
 from app.store.db import Connection, Pool
 from app.stripe import requests
 from app.stripe.client import Stripe
-from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting
+from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting, impersonal
 
 LOG = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class Deliverer:
                 request = await self._request(row)
                 await self._reserve(row)
                 row = {**row, "read_at": self._read_at(row)}
-                outcome = await self._outcome(row, request)
+                outcome = impersonal(await self._outcome(row, request), request.params)
             except Stopped:
                 outcome = None
                 await self._stopped(token, row)

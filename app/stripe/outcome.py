@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from app.log import REDACTED, personal_values
 from app.machines.events import Json
 
 
@@ -49,6 +50,17 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 Outcome = Settled | TryAgain | Waiting | Rejected | Unknown
+
+
+def impersonal(outcome: Outcome, sent: Json) -> Outcome:
+    """The outcome without what was personal in the call: Stripe's sentences repeat the value that they object to."""
+    if isinstance(outcome, Settled):
+        return outcome
+    message = outcome.message
+    for value in sorted(personal_values(sent), key=len, reverse=True):
+        message = message.replace(value, REDACTED)
+    return msgspec.structs.replace(outcome, message=message)
+
 
 WAITING = frozenset({"insufficient_funds", "pending_financial_account", "account_not_configured_as_recipient"})
 AGAIN = frozenset({"idempotency_conflict", "idempotency_key_in_use", "lock_timeout", "rate_limit"})

@@ -256,11 +256,14 @@ class EventDetail(Event):
 
     kind: str = Field(description="snapshot, thin or internal.", examples=["thin"])
     payload: Any = Field(
-        description="The body as it came (personal data of requests only with `operate`).",
+        description="The body as it came (personal data only with `operate`).",
         examples=[{"id": "evt_1", "type": "v2.core.account.updated"}],
     )
     payload_dropped: bool = Field(description="Whether retention took body and readings away.", examples=[False])
-    fetched: Any = Field(description="Objects read for it, by URL.", examples=[{"/v2/core/accounts/acct_1": {}}])
+    fetched: Any = Field(
+        description="Objects read for it, by URL (personal data only with `operate`).",
+        examples=[{"/v2/core/accounts/acct_1": {}}],
+    )
     applied_at: Time | None = Field(description="When it was applied.", examples=["2026-11-24T10:00:01Z"])
     journal: list[JournalLine] = Field(description="What it did.")
     chain: Chain = Field(description="Causes and effects.")

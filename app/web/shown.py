@@ -151,7 +151,7 @@ def event(row: Row) -> dict[str, Any]:
 
 
 def payload(row: Row, *, private: bool) -> object:
-    """The body as it came, as JSON where it is; personal data of requests only when ``private``."""
+    """The body as it came, as JSON where it is; personal data only when ``private``."""
     if row["payload"] is None:
         return None
     raw = bytes(row["payload"])
@@ -159,7 +159,7 @@ def payload(row: Row, *, private: bool) -> object:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return raw.decode(errors="replace")
-    return body if private or row["source"] == "webhook" else redact(body)
+    return body if private else redact(body)
 
 
 def hosted_link(row: Row) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 import pytest
 
-from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting, classify
+from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting, classify, impersonal
 
 
 def test_a_success_is_settled_with_its_ids() -> None:
@@ -56,3 +56,14 @@ def test_v2_runs_a_failed_call_again_but_v1_stores_it() -> None:
 def test_odd_bodies_never_raise(status: int, body: object) -> None:
     for api in ("v1", "v2"):
         classify(status, body, {"retry-after": "soon"}, api=api)
+
+
+def test_a_refusal_that_repeats_what_was_sent_names_no_person() -> None:
+    sent = {
+        "name": "Zenobia Quux",
+        "billing": {"address": {"line1": "Callejon 93", "country": "MX"}},
+        "type": "individual",
+    }
+    said = "Zenobia Quux of Callejon 93 in MX is no individual"
+    told = impersonal(Rejected("invalid", said), sent)
+    assert told == Rejected("invalid", "[redacted] of [redacted] in MX is no individual")

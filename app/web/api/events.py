@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.errors import NotFound
+from app.log import redact
 from app.ops import jobs, replay, requests
 from app.ops.parts import Actor
 from app.store import views
@@ -81,7 +82,7 @@ async def detail(conn: asyncpg.Connection, row: views.Row, *, private: bool) -> 
         "kind": row["kind"],
         "payload": shown.payload(row, private=private),
         "payload_dropped": row["payload"] is None,
-        "fetched": views.parsed(row["fetched"]),
+        "fetched": row["fetched"] if private else redact(row["fetched"]),
         "applied_at": row["applied_at"],
         "journal": [shown.journal_line(line) for line in lines],
         "chain": {"caused_by": await causes(conn, row), "caused": [shown.link(link) for link in caused]},
