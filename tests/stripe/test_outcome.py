@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting, classify, impersonal
