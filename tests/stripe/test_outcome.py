@@ -61,7 +61,7 @@ def test_odd_bodies_never_raise(status: int, body: object) -> None:
 
 
 def test_a_refusal_that_repeats_what_was_sent_names_no_person() -> None:
-    sent = {
+    sent: dict[str, Any] = {
         "name": "Zenobia Quux",
         "billing": {"address": {"line1": "Callejon 93", "country": "MX"}},
         "type": "individual",
