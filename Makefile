@@ -38,7 +38,7 @@ check: $(STAMP) ## Format, lint, types, import rules, tidiness, openapi and migr
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 0 tests/test_tidy.py
+	$(BIN)/python -m pytest -q -n 0 tests/test_tidy.py tests/test_codes.py tests/web/test_openapi.py
 	$(BIN)/cardrail openapi --check
 	$(BIN)/cardrail migrate --check
 

@@ -158,6 +158,7 @@ CODES: tuple[Code, ...] = (
     # 429, 5xx: not now
     Code("rate_limited", 429, "The key asks more often than `CARDRAIL_RATE_LIMIT_PER_S`.", _LATER),
     Code("internal", 500, "A defect of ours; it has been logged.", "Tell us.", ("route",)),
+    Code("unsealable", 500, "A stored value does not open: changed, or its key is gone.", "Tell us.", ("route",)),
     Code("stripe_refused", 502, "Stripe said no; `stripe_code` says why.", "See Stripe's code.", ("cli",)),
     Code("unavailable", 503, "The database or Stripe cannot answer now.", _LATER, ("any", "door")),
     Code("destinations_unknown", 503, "Stripe does not list its event destinations.", _LATER, ("operations",)),

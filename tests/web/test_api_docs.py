@@ -33,3 +33,12 @@ async def test_the_served_description_is_the_committed_one(anyone: httpx.AsyncCl
 
 async def test_no_page_of_fastapi_loads_from_elsewhere(anyone: httpx.AsyncClient) -> None:
     assert (await anyone.get("/redoc")).status_code == 404
+
+
+async def test_the_type_of_a_problem_leads_to_its_explanation(anyone: httpx.AsyncClient) -> None:
+    problem = (await anyone.get("/v1/accounts")).json()
+    assert problem["type"] == "/problems#unauthenticated"
+    page = await anyone.get(problem["type"])
+    assert page.status_code == 200
+    assert 'id="unauthenticated"' in page.text
+    assert "//" not in page.text
