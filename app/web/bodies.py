@@ -6,7 +6,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.web import problems
 
 PREFIX = "/v1/"
+DRAIN_MAX_BYTES = 8 * 1_048_576
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+async def drain(receive: Receive) -> None:
+    """Read on and forget, up to a bound: a connection that is closed on unread bytes is reset, and whoever still sends
+    never sees the answer.
+    """
+    read = 0
+    while read <= DRAIN_MAX_BYTES:
+        message = await receive()
+        read += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
 
 
 class BodyGuard:
@@ -23,6 +36,7 @@ class BodyGuard:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max:
+            await drain(receive)
             answer = problems.answer(413, "body_too_large", self._too_long, {"Connection": "close"})
             await answer(scope, receive, send)
         elif (length != b"0" or b"transfer-encoding" in headers) and not _json(headers):
@@ -43,6 +57,8 @@ class BodyGuard:
             message = await receive()
             size += len(message.get("body", b""))
             if size > self._max:
+                if message.get("more_body"):
+                    await drain(receive)
                 raise HTTPException(413, self._too_long, {"Connection": "close"})
             return message
 

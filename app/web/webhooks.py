@@ -23,6 +23,7 @@ from app.stripe import catalog, signature
 from app.stripe import envelope as envelopes
 from app.stripe.envelope import Envelope
 from app.web import problems
+from app.web.bodies import drain
 
 LOG = get_logger(__name__)
 
@@ -214,6 +215,7 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
     announced = _header(scope, b"content-length")
     if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+        await drain(receive)
         raise _TooLarge
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
@@ -229,6 +231,8 @@ async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > limit:
+            if message.get("more_body"):
+                await drain(receive)
             raise _TooLarge
         if not message.get("more_body"):
             return b"".join(chunks)

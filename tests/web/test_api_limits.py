@@ -6,10 +6,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI
 
 from app.web.main import create_app
 from app.wiring import Services
 from tests.web.conftest import ADMIN
+from tests.web.test_api_streams import listening
 
 WithKey = Callable[[str], Awaitable[dict[str, str]]]
 PER_S = 20
@@ -71,3 +73,22 @@ async def test_a_body_that_is_too_long_is_a_413(api: httpx.AsyncClient, services
     content: Any = chunk if announced else chunks()
     answer = await api.post("/v1/accounts/acct_1/hold", content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest_asyncio.fixture
+async def served(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with listening(app) as client:
+        yield client
+
+
+async def test_whoever_sends_too_much_still_reads_the_answer(served: httpx.AsyncClient) -> None:
+    """Over a real socket: a server that closes on unread bytes resets the connection, and the 413 is lost."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(48):
+            yield b"x" * 65_536
+
+    for path in ("/v1/enrollments", "/webhooks/stripe"):
+        for content in (b"x" * 3_000_000, chunks()):
+            answer = await served.post(path, content=content, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
