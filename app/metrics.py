@@ -5,8 +5,9 @@ ones get a label of their own; the rest counts as ``other``.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Protocol
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.core import HistogramMetricFamily
@@ -43,6 +44,13 @@ _brakes = Gauge(
     "cardrail_brake_on", "1 while a step stands still; set_by: cardrail (by itself) or person", ["step", "set_by"]
 )
 _unknown = Counter("cardrail_unknown_events", "Events kept but not understood, by type", ["type"])
+
+_balance = Gauge(
+    "cardrail_platform_balance", "Available on the platform's financial account, minor units", ["currency"]
+)
+_low = Gauge("cardrail_platform_balance_low", "1 while the platform holds less US dollars than the programme wants")
+_waiting = Gauge("cardrail_funding_waiting", "Fundings that have not reached Stripe", ["why"])
+_negative = Gauge("cardrail_negative_balances", "Accounts whose balance is negative, as last read")
 
 _unknown_types: set[str] = set()
 _types: set[str] = set()
@@ -155,6 +163,29 @@ def brakes(standing: Iterable[tuple[str, str]]) -> None:
     _brakes.clear()
     for step, by in standing:
         _brakes.labels(step, "cardrail" if by == "cardrail" else "person").set(1)
+
+
+class Money(Protocol):
+    """What ``store.gauges.money`` tells."""
+
+    @property
+    def available(self) -> Mapping[str, int]: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def waiting_for_balance(self) -> int: ...
+    @property
+    def negative(self) -> int: ...
+
+
+def money(found: Money, low_cents: int) -> None:
+    """Set the gauges of money; a platform whose balance was never read is not called low."""
+    for currency, value in found.available.items():
+        _balance.labels(currency).set(value)
+    _low.set("usd" in found.available and found.available["usd"] < low_cents)
+    _waiting.labels("balance").set(found.waiting_for_balance)
+    _waiting.labels("other").set(found.waiting - found.waiting_for_balance)
+    _negative.set(found.negative)
 
 
 def render() -> bytes:

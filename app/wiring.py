@@ -31,10 +31,12 @@ from app.machines.programme import Programme
 from app.ops import subscriptions
 from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
+from app.ops.polling import Poller
 from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper
+from app.ops.treasury import Treasury
 from app.sealing import Keys
-from app.store import data_keys, db, embedded, feed, gauges, heartbeats, schema, sealed
+from app.store import data_keys, db, embedded, feed, gauges, heartbeats, platform, schema, sealed
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -214,6 +216,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         platform_account=services.platform_account,
         vocabulary=vocabulary(settings.stripe_api_version).configuration,
         clock=services.clock,
+        platform_financial_account=services.platform_financial_account,
         on_commands=services.wake_deliver,
         on_lines=services.wake_readers,
     )
@@ -237,6 +240,8 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
     duties = [
         ("heartbeat", _beat(services, name), loops.Bell(), HEARTBEAT_S),
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
+        ("treasury", Treasury(services).poll, loops.Bell(), 1.0),
+        ("polling", Poller(services).poll, loops.Bell(), 1.0),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
         ("retention", Keeper(services).poll, loops.Bell(), 60.0),
@@ -300,6 +305,9 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
     async def read() -> bool:
         async with services.pool.acquire() as conn:
             found = await gauges.read(conn)
+            money = await platform.money(
+                conn, services.platform_account, services.platform_financial_account, gauges.COUNTED_MAX
+            )
         metrics.backlog(found.events.oldest_s, found.events.number)
         metrics.commands_backlog(found.commands.oldest_s, found.commands.number)
         metrics.parked_now("event", found.parked_events.number, found.parked_events.oldest_s)
@@ -307,6 +315,7 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
         metrics.heartbeat(found.heartbeat_s)
         metrics.complete_until(found.complete_until.timestamp() if found.complete_until else None)
         metrics.brakes(found.brakes)
+        metrics.money(money, services.programme.platform.low_balance)
         return False
 
     return read

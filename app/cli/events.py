@@ -136,7 +136,7 @@ def retry_command(
         would(f"send {found['kind']} of {found['account']} again (it is {found['status']})", as_json=as_json)
         return
     made = at_desk(
-        lambda desk: requests.retry_command(desk.conn, command_id),
+        lambda desk: requests.retry_command(desk.conn, command_id, at_ms=desk.now_ms()),
         as_json=as_json,
         change=f"commands.retry {command_id}",
         reason=reason,

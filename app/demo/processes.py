@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-START_MAX_S = 30.0
+START_MAX_S = 90.0
 
 
 def free_port() -> int:

@@ -26,7 +26,7 @@ from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
 from app.machines.registry import MACHINES
 from app.machines.story import Story, fold
-from app.store import programmes, states
+from app.store import platform, programmes, states
 from app.store.db import Pool
 from app.stripe import catalog, translate
 from app.stripe.client import Stripe
@@ -41,6 +41,7 @@ EVENTS_MAX = 1_000
 CANNOT_BE_WRITTEN = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
 """What a batch raises because of what is in it, and not because of the database's health."""
 
+WOKEN_MAX = 1_000
 LEASE_S = 15.0
 RENEW_S = 5.0
 
@@ -57,11 +58,18 @@ class Applier:
         platform_account: str,
         vocabulary: str,
         clock: Callable[[], int],
+        platform_financial_account: str | None = None,
         on_commands: Callable[[], None] = lambda: None,
         on_lines: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
-        self._reader = Reader(stripe, platform=platform_account, vocabulary=vocabulary, clock=clock)
+        self._reader = Reader(
+            stripe,
+            platform=platform_account,
+            vocabulary=vocabulary,
+            clock=clock,
+            platform_financial_account=platform_financial_account,
+        )
         self._clock = clock
         self._programme = programme
         self._fingerprint = policy.fingerprint(programme)
@@ -238,8 +246,17 @@ class Applier:
                 metrics.parked("event", str((one.error or {}).get("code", "")))
         if work:
             metrics.apply_lag((self._clock() - min(one.stored.received_ms for one in work)) / 1000)
-        if batch.commands:
+        woken = await self._wake(batch)
+        if batch.commands or woken:
             self._on_commands()
         if batch.lines:
             self._on_lines()
         LOG.debug("apply.batch", accounts=len(leased), events=len(work), commands=len(batch.commands))
+
+    async def _wake(self, batch: Batch) -> int:
+        """Fundings that wait for money leave as soon as a reading shows that the platform has it."""
+        cents = batch.seen_available(self._platform, "usd")
+        if cents <= 0:
+            return 0
+        async with self._pool.acquire() as conn:
+            return await platform.wake_funding(conn, cents, WOKEN_MAX)

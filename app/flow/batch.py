@@ -113,6 +113,12 @@ class Batch:
             changed=account in self._changed,
         )
 
+    def seen_available(self, account: str, currency: str) -> int:
+        """What the account's financial accounts hold in this currency, as far as this batch has seen; 0 when not."""
+        held = [r for (a, _), r in self.objects.items() if a == account and r.kind == "financial_account"]
+        balances = [msgspec.json.decode(row.data).get("balance") or {} for row in held]
+        return sum(int((balance.get("available") or {}).get(currency, 0)) for balance in balances)
+
     async def write(self, conn: Connection, passed: set[str]) -> None:
         await states.close_events(conn, _of(self.events, passed))
         await _each(states.put_objects, conn, _of(self.objects.values(), passed))

@@ -17,9 +17,9 @@ import structlog
 
 from app import metrics
 from app.flow.brakes import Guard
-from app.flow.retry import ATTEMPTS_MAX, SNOOZE_S, backoff_s
+from app.flow.retry import ATTEMPTS_MAX, backoff_s, snooze_s
 from app.machines.commands import idempotency_key
-from app.machines.events import CommandRejected, CommandSettled, Json
+from app.machines.events import CommandParked, CommandRejected, CommandSettled, Json
 from app.machines.programme import Programme
 from app.store import log, outbox, views
 from app.store.db import Connection, Pool
@@ -34,6 +34,13 @@ LEASE_S = 30.0
 CALL_S = 20.0
 KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
 """How long Stripe surely remembers an idempotency key; past it an unknown outcome is read back, never repeated."""
+
+OF_PLATFORM = {
+    "create_outbound_payment": "from_financial_account",
+    "create_financial_address": "financial_account",
+    "create_inbound_transfer": "financial_account",
+}
+"""Commands that name the platform's own financial account, and under which parameter."""
 
 Row = Mapping[str, Any]
 
@@ -119,8 +126,9 @@ class Deliverer:
             params = {**await self._enrolled(row["kind"], enrollment), **params}
         elif row["kind"] == "create_cardholder" and "name" not in params:
             raise Park("no_cardholder_details", "The account was adopted without cardholder details: add them by hand.")
-        if row["kind"] == "create_outbound_payment":
-            params["from_financial_account"] = params.get("from_financial_account") or await self._source()
+        if row["kind"] in OF_PLATFORM:
+            name = OF_PLATFORM[row["kind"]]
+            params[name] = params.get(name) or await self._source()
         metadata = {"cardrail_command": row["command_id"]}
         try:
             return requests.build(
@@ -238,7 +246,8 @@ class Deliverer:
             case Rejected():
                 await self._rejected(token, row, outcome)
             case Waiting(code=code, message=message):
-                await self._later(token, row, "pending", code, message, SNOOZE_S, attempts_back=1)
+                age_s = (datetime.now(UTC) - row["created_at"]).total_seconds()
+                await self._later(token, row, "pending", code, message, snooze_s(age_s), attempts_back=1)
             case TryAgain():
                 wait = backoff_s(row["attempts"], self._rng, retry_after_s=outcome.retry_after_s)
                 back = 0 if outcome.counts else 1
@@ -296,13 +305,13 @@ class Deliverer:
         conn: Connection,
         row: Row,
         name: str,
-        happening: CommandSettled | CommandRejected,
+        happening: CommandSettled | CommandRejected | CommandParked,
         objects: list[tuple[dict[str, object], int]],
     ) -> None:
         await log.append(
             conn,
             account_id=row["account_id"],
-            event_id=f"evt_{row['command_id']}_{name.removeprefix('command.')}",
+            event_id=_event_id(row["command_id"], name, happening),
             source="response",
             type=name,
             happenings=[happening],
@@ -345,6 +354,15 @@ class Deliverer:
                 error=_error(code, message),
             )
             if ours:
+                said = CommandParked(
+                    command_id=row["command_id"],
+                    kind=row["kind"],
+                    intent=row["intent"],
+                    code=code,
+                    message=message,
+                    at=self._clock(),
+                )
+                await self._tell(conn, row, "command.parked", said, [])
                 await self._guard.failed(conn, row["kind"])
         metrics.parked("command", code)
         LOG.warning("deliver.parked", code=code)
@@ -360,6 +378,12 @@ class Deliverer:
                 error=None if row["error"] is None else msgspec.json.encode(row["error"]),
                 attempts_back=1,
             )
+
+
+def _event_id(command: str, name: str, happening: CommandSettled | CommandRejected | CommandParked) -> str:
+    """One event per end of a command; it can be parked more than once."""
+    again = f"_{happening.at}" if isinstance(happening, CommandParked) else ""
+    return f"evt_{command}_{name.removeprefix('command.')}{again}"
 
 
 def _error(code: str, message: str) -> bytes:

@@ -16,6 +16,7 @@ from app.machines.events import Observed
 from app.store import states
 from app.stripe import catalog, translate
 from app.stripe.client import Missing, Reading, Stripe
+from app.stripe.movements import without_numbers
 from app.stripe.outcome import TryAgain
 from app.stripe.translate import Poisoned, Read
 
@@ -26,9 +27,15 @@ PATHS = {
     "financial_account": "/v2/money_management/financial_accounts/",
     "outbound_payment": "/v2/money_management/outbound_payments/",
     "outbound_transfer": "/v2/money_management/outbound_transfers/",
+    "financial_address": "/v2/money_management/financial_addresses/",
+    "outbound_setup_intent": "/v2/money_management/outbound_setup_intents/",
     "payout_method": "/v2/money_management/payout_methods/",
     "received_credit": "/v2/money_management/received_credits/",
     "received_debit": "/v2/money_management/received_debits/",
+    "inbound_transfer": "/v2/money_management/inbound_transfers/",
+    "adjustment": "/v2/money_management/adjustments/",
+    "currency_conversion": "/v2/money_management/currency_conversions/",
+    "transaction_entry": "/v2/money_management/transaction_entries/",
     "transaction": "/v2/money_management/transactions/",
     "cardholder": "/v1/issuing/cardholders/",
     "card": "/v1/issuing/cards/",
@@ -44,10 +51,19 @@ PATHS = {
 class Reader:
     """Reads what the events of a batch need to be understood."""
 
-    def __init__(self, stripe: Stripe, *, platform: str, vocabulary: str, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        stripe: Stripe,
+        *,
+        platform: str,
+        vocabulary: str,
+        clock: Callable[[], int],
+        platform_financial_account: str | None = None,
+    ) -> None:
         self._stripe = stripe
         self._platform = platform
         self._vocabulary = vocabulary
+        self._platform_financial_account = platform_financial_account
         self._clock = clock
         self._rng = random.Random()
 
@@ -72,11 +88,13 @@ class Reader:
                 last[one.stored.account_id] = one
         for account, one in last.items():
             facts = known[account]["facts"]
-            own = facts.get("financial_account") if facts else None
-            if own and own.get("id"):
+            own = ((facts or {}).get("financial_account") or {}).get("id")
+            if account == self._platform:
+                own = self._platform_financial_account or own
+            if own:
                 context = None if account == self._platform else account
                 read = Read(
-                    url=PATHS["financial_account"] + own["id"],
+                    url=PATHS["financial_account"] + own,
                     context=context,
                     include=(),
                     event_id=one.stored.event_id,
@@ -110,7 +128,7 @@ class Reader:
         kept = dict(one.stored.fetched or {})
         match answer:
             case Reading():
-                kept[read.url] = {"at": at, "object": answer.object}
+                kept[read.url] = {"at": at, "object": without_numbers(answer.object)}
             case Missing() if answer.status in (403, 404) and read.url.startswith(PATHS["financial_account"]):
                 kept[read.url] = {"at": at, "missing": {"status": answer.status, "code": answer.code}}
             case Missing():

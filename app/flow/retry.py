@@ -6,7 +6,13 @@ ATTEMPTS_MAX = 25
 BASE_S = 2.0
 CAP_S = 3_600.0
 SNOOZE_S = 5.0
-"""Wait of something that is not there yet (a parent, the platform's balance): a snooze, not an attempt."""
+"""First wait of something that is not there yet (a parent, the platform's balance): a snooze, not an attempt."""
+SNOOZE_MAX_S = 300.0
+
+
+def snooze_s(age_s: float) -> float:
+    """The older a thing that waits for another, the rarer it asks again; a change of the balance wakes it at once."""
+    return min(SNOOZE_MAX_S, max(SNOOZE_S, age_s / 10))
 
 
 def backoff_s(attempts: int, rng: Random, *, retry_after_s: float | None = None) -> float:

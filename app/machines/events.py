@@ -45,6 +45,26 @@ class CommandRejected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at: int
 
 
+class CommandParked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The command waits for a person, with the reason why; nothing is known to have been made."""
+
+    command_id: str
+    kind: str
+    intent: str
+    code: str
+    message: str
+    at: int
+
+
+class CommandRetried(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person let a parked command go again."""
+
+    command_id: str
+    kind: str
+    intent: str
+    at: int
+
+
 class EnrollmentRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An internal service asked for a new account (platform's log). ``request`` is the validated body."""
 
@@ -93,6 +113,8 @@ Happening = (
     Observed
     | CommandSettled
     | CommandRejected
+    | CommandParked
+    | CommandRetried
     | EnrollmentRequested
     | AccountEnrolled
     | ActionRequested

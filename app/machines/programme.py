@@ -59,6 +59,12 @@ class Brakes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cap: bool = True
 
 
+class Platform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The platform's own money: below ``low_balance`` US cents a warning is given; 0: never."""
+
+    low_balance: int = 100_000
+
+
 class Velocity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much one card may ask for within a window."""
 
@@ -126,6 +132,7 @@ class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     card: Card = Card()
     caps: Caps = Caps()
     brakes: Brakes = Brakes()
+    platform: Platform = Platform()
     authorization: Authorization = Authorization()
     deadlines: Deadlines = Deadlines()
 

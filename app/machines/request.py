@@ -5,7 +5,8 @@ from app.machines.kernel import Machine
 REQUEST = Machine(
     "request",
     {
-        "requested": ("settled", "rejected"),
+        "requested": ("parked", "settled", "rejected"),
+        "parked": ("requested", "settled", "rejected"),
         "settled": (),
         "rejected": (),
     },

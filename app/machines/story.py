@@ -13,7 +13,9 @@ from app.machines.commands import Command, Money, command_id
 from app.machines.events import (
     AccountEnrolled,
     ActionRequested,
+    CommandParked,
     CommandRejected,
+    CommandRetried,
     CommandSettled,
     EnrollmentRequested,
     Happening,
@@ -93,6 +95,8 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
             if happening.intent in facts.intents:
                 facts.intents[happening.intent] = f"rejected:{happening.code}"
             _answered(story, happening, told)
+        case CommandParked() | CommandRetried():
+            _paused(story, happening, told)
         case EnrollmentRequested():
             _enrollment(story, happening, told)
         case AccountEnrolled():
@@ -187,7 +191,7 @@ def _answered(story: Story, answer: CommandSettled | CommandRejected, told: Told
     if isinstance(answer, CommandSettled):
         key = "account" if asked.kind == "enrollment" else "object_id"
         after = "created" if asked.kind == "enrollment" else "settled"
-        data: Json = {**asked.data, key: answer.object_id}
+        data: Json = {**{k: v for k, v in asked.data.items() if k != "error"}, key: answer.object_id}
     else:
         after, data = "rejected", {**asked.data, "error": {"code": answer.code, "message": answer.message}}
     if asked.state == after:
@@ -203,6 +207,22 @@ def _answered(story: Story, answer: CommandSettled | CommandRejected, told: Told
             enrollment_id=asked_id, request={k: asked.data.get(k) for k in ("reference", "country")}, at=answer.at
         )
         told.handed.append(Handed(account_id=answer.object_id, happenings=(opened,)))
+
+
+def _paused(story: Story, said: CommandParked | CommandRetried, told: Told) -> None:
+    """A request whose command waits for a person says so, and why, until the command goes again."""
+    asked = story.objects.get(said.intent)
+    if asked is None or asked.kind != "request" or asked.state not in ("requested", "parked"):
+        return
+    data: Json = {k: v for k, v in asked.data.items() if k != "error"}
+    after = "requested"
+    if isinstance(said, CommandParked):
+        after, data["error"] = "parked", {"code": said.code, "message": said.message}
+    if after == asked.state and data == asked.data:
+        return
+    changed = msgspec.structs.replace(asked, state=after, data=data, observed_at=said.at, version=asked.version + 1)
+    _put(story, told, changed)
+    told.lines.append(Line(machine="request", object_id=said.intent, before=asked.state, after=after))
 
 
 def _action(story: Story, asked: ActionRequested, told: Told) -> None:

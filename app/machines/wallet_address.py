@@ -1,6 +1,6 @@
 """Crypto wallet addresses: what a well-formed one looks like on each network that Stripe pays out to.
 
-Pure: a malformed address is refused here, before money could be sent to nobody. Networks as in Stripe's
+Pure: a malformed address is refused here, before money could be sent to nobody, and so is each network's zero address. Networks as in Stripe's
 ``payout_method.crypto_wallet.network``; checksums per EIP-55, base58 (Solana) and CRC16-XModem (Stellar).
 """
 
@@ -25,6 +25,8 @@ def faults(network: str, address: str, memo: str | None = None) -> list[tuple[st
     if network not in NETWORKS:
         return [("network", f"Unknown network; one of {', '.join(NETWORKS)}.")]
     found = [] if _well_formed(network, address) else [("address", f"Not a well-formed {network} address.")]
+    if network == "stellar" and not memo:
+        found.append(("memo", "A Stellar address needs its memo: without it the money reaches nobody."))
     if memo is not None and network != "stellar":
         found.append(("memo", "Only a Stellar address takes a memo."))
     if memo is not None and len(memo.encode()) > MEMO_BYTES_MAX:
@@ -42,6 +44,8 @@ def _evm(address: str) -> bool:
     if not _EVM_ADDRESS.fullmatch(address):
         return False
     digits = address[2:]
+    if not int(digits, 16):
+        return False
     return digits in (digits.lower(), digits.upper()) or digits == checksummed(digits)
 
 
@@ -59,14 +63,18 @@ def _solana(address: str) -> bool:
     for c in address:
         number = number * 58 + _BASE58.index(c)
     zeros = len(address) - len(address.lstrip("1"))
-    return zeros + (number.bit_length() + 7) // 8 == _SOLANA_BYTES
+    return bool(number) and zeros + (number.bit_length() + 7) // 8 == _SOLANA_BYTES
 
 
 def _stellar(address: str) -> bool:
     if not _STELLAR_ADDRESS.fullmatch(address):
         return False
     raw = base64.b32decode(address)
-    return raw[0] == _STELLAR_ACCOUNT and binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") == raw[-2:]
+    return (
+        raw[0] == _STELLAR_ACCOUNT
+        and any(raw[1:-2])
+        and binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") == raw[-2:]
+    )
 
 
 _MASK = (1 << 64) - 1

@@ -93,6 +93,6 @@ async def _one(conn: asyncpg.Connection, what: str, found: str, answer_: str, ac
         case "event", _:
             await requests.ignore_event(conn, found, by=actor.who, reason=actor.reason)
         case _, "retry":
-            await requests.retry_command(conn, found)
+            await requests.retry_command(conn, found, at_ms=at_ms)
         case _:
             await requests.discard_command(conn, found, by=actor.who, reason=actor.reason, at_ms=at_ms)

@@ -17,6 +17,7 @@ from app.machines.events import (
     AccountEnrolled,
     ActionRequested,
     CommandRejected,
+    CommandRetried,
     EnrollmentRequested,
     Happening,
     HoldPlaced,
@@ -36,7 +37,8 @@ def enrollment_id(reference: str) -> str:
     return "enr_" + hashlib.sha256(reference.encode()).hexdigest()[:24]
 
 
-def _request_id() -> str:
+def new_id() -> str:
+    """A name for a request."""
     return "req_" + secrets.token_hex(12)
 
 
@@ -66,10 +68,21 @@ async def act(
 ) -> dict[str, Any]:
     """Ask for one thing of an enrolled account; ``action`` is a command kind."""
     await enrolled(conn, account_id)
-    made = _request_id()
+    return await ask(conn, account_id, new_id(), action, params, at_ms=at_ms)
+
+
+async def ask(
+    conn: asyncpg.Connection, account_id: str, made: str, action: str, params: Mapping[str, object], *, at_ms: int
+) -> dict[str, Any]:
+    """Tell the log that this was asked for. The same name again is the same request."""
     asked = ActionRequested(request_id=made, action=action, params=cast("Json", dict(params)), at=at_ms)
     await _append(conn, account_id, made, f"{action}.requested", asked)
-    return {"id": made, "state": "requested", "href": f"/v1/accounts/{account_id}/objects/{made}"}
+    return {"id": made, "state": "requested", "href": href(account_id, made)}
+
+
+def href(account_id: str, request_id: str) -> str:
+    """Where a request can be watched."""
+    return f"/v1/accounts/{account_id}/objects/{request_id}"
 
 
 async def act_on_object(
@@ -115,7 +128,7 @@ async def hold(conn: asyncpg.Connection, account_id: str, *, by: str, reason: st
     await known(conn, account_id)
     placed = HoldPlaced(by=by, reason=reason, at=at_ms)
     await controls.set_hold(conn, account_id, {"by": by, "reason": reason, "at": at_ms})
-    made = _request_id()
+    made = new_id()
     await _append(conn, account_id, made, "hold.placed", placed)
     return {"id": made, "state": "held", "href": f"/v1/accounts/{account_id}"}
 
@@ -126,7 +139,7 @@ async def release(conn: asyncpg.Connection, account_id: str, *, by: str, reason:
     if found["hold"] is None:
         raise Conflict(f"{account_id} is not held.", code="not_held")
     await controls.set_hold(conn, account_id, None)
-    made = _request_id()
+    made = new_id()
     await _append(conn, account_id, made, "hold.released", HoldReleased(by=by, reason=reason, at=at_ms))
     return {"id": made, "state": "released", "href": f"/v1/accounts/{account_id}"}
 
@@ -155,13 +168,17 @@ async def adopt(conn: asyncpg.Connection, account_id: str, *, platform: str, by:
     return {"id": made, "state": "adopted", "href": f"/v1/accounts/{account_id}"}
 
 
-async def retry_command(conn: asyncpg.Connection, command_id: str) -> dict[str, Any]:
+async def retry_command(conn: asyncpg.Connection, command_id: str, *, at_ms: int) -> dict[str, Any]:
     """Send a parked or waiting command as soon as possible, under its one key."""
     found = await _command(conn, command_id)
     if not await controls.retry_command(conn, found["account_id"], command_id):
         raise Conflict(
             f"{command_id} is {found['status']}: nothing is left to retry.", code=f"command_{found['status']}"
         )
+    if found["status"] == "parked":
+        said = CommandRetried(command_id=command_id, kind=found["kind"], intent=found["intent"], at=at_ms)
+        made = f"retry_{command_id}_{at_ms}"
+        await _append(conn, found["account_id"], made, "command.retried", said, caused_by=command_id)
     return {"id": command_id, "state": "pending", "href": f"/v1/commands/{command_id}"}
 
 

@@ -1,6 +1,6 @@
 """Financial addresses in both shapes, and the test helper that lets money arrive at one."""
 
-from app.sandbox import books, listing
+from app.sandbox import incoming, listing
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.errors import invalid, refused
 from app.sandbox.vocabulary import has_new_addresses
@@ -147,18 +147,25 @@ def credit(world: World, call: Call) -> Answer:
 
 def _arrive(world: World, address: Record, money: Json, network: str) -> None:
     fa = world.records[address.data["financial_account"]]
-    bank_credit(world, fa, money["value"], money["currency"], address.id, network)
+    incoming.bank_credit(world, fa, money["value"], money["currency"], address.id, network)
 
 
-def bank_credit(world: World, fa: Record, value: int, currency: str, address: str | None, network: str) -> Record:
-    """Money from a bank outside."""
-    detail = {
-        "financial_address": address,
-        "originating_bank_account": {
-            "type": "aba",
-            "aba": {"network": network, "last4": "6789", "bank_name": "Elsewhere"},
-        },
-        "statement_descriptor": "SANDBOX",
-    }
-    external = books.amount(value, currency)
-    return books.receive(world, fa, "bank_transfer", detail, value, currency, "world:banks", external_amount=external)
+def debit(world: World, call: Call) -> Answer:
+    """Test helper: somebody pulls money by the account number; a pull that finds too little fails."""
+    address = world.find(KIND, call.ids[0], call.account)
+    if address.data["status"] != "active":
+        raise refused("financial_address_not_active", "The financial address is not active.")
+    world.later(incoming.bank_debit, world, address, call.params["amount"], call.params.get("network", "ach"))
+    return Answer(body={"object": "financial_address_debit_simulation", "status": "accepted", "livemode": False})
+
+
+def microdeposits(world: World, call: Call) -> Answer:
+    """Test helper: two small credits, as a bank sends them to prove that the number is right."""
+    address = world.find(KIND, call.ids[0], call.account)
+    if address.data["status"] != "active":
+        raise refused("financial_address_not_active", "The financial address is not active.")
+    amounts = [{"value": value, "currency": address.data["bank_account"]["currency"]} for value in (32, 45)]
+    for money in amounts:
+        world.later(_arrive, world, address, money, "ach")
+    kind = "financial_address_generated_microdeposits"
+    return Answer(body={"object": kind, "amounts": amounts, "status": "accepted", "livemode": False})

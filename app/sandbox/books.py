@@ -46,8 +46,25 @@ def open_transaction(
     return world.add(TRANSACTION, account, data, fresh=True)
 
 
+def opening(world: World, fa: Record, cents: int) -> None:
+    """What the platform had before we looked: in its books like all money, but no event tells of it."""
+    flow = ("received_credit", "rc_test_opening")
+    transaction = open_transaction(world, fa.account, fa.id, flow, amount(cents, "usd"))
+    _post(world, transaction, "world:opening", available=cents)
+    transaction.hidden.pop("fresh", None)
+
+
 def move(world: World, transaction: Record, counter: str, **parts: int) -> None:
     """One balanced movement: the parts of the financial account change, the counter account takes the opposite."""
+    _post(world, transaction, counter, **parts)
+    extra: Json = {"treasury_transaction": None}
+    if transaction.hidden.pop("fresh", False):
+        world.thin(".created", transaction, {**extra, "v1_id": None})
+    else:
+        world.thin(".updated", transaction, extra)
+
+
+def _post(world: World, transaction: Record, counter: str, **parts: int) -> None:
     data = transaction.data
     fa, currency = data["financial_account"], data["amount"]["currency"]
     legs = [(f"fa:{fa}:{part}", currency, delta) for part, delta in parts.items() if delta]
@@ -71,17 +88,24 @@ def move(world: World, transaction: Record, counter: str, **parts: int) -> None:
     else:
         data["status"] = "posted" if impact["available"]["value"] else "void"
         data["status_transitions"][f"{data['status']}_at"] = now
-    extra: Json = {"treasury_transaction": None}
-    if transaction.hidden.pop("fresh", False):
-        world.thin(".created", transaction, {**extra, "v1_id": None})
-    else:
-        world.thin(".updated", transaction, extra)
 
 
 def receive(
-    world: World, fa: Record, kind: str, detail: Json, value: int, currency: str, counter: str, **more: object
+    world: World,
+    fa: Record,
+    kind: str,
+    detail: Json,
+    value: int,
+    currency: str,
+    counter: str,
+    *,
+    clearing: bool = False,
+    **more: object,
 ) -> Record:
-    """A received credit that succeeds at once, its transaction, and both events. ``counter`` is who pays."""
+    """A received credit that succeeds at once, its transaction, and both events. ``counter`` is who pays.
+
+    While it is ``clearing`` the money is pending; it becomes available a step later.
+    """
     money = amount(value, currency)
     now = rfc3339()
     data: Json = {
@@ -100,11 +124,21 @@ def receive(
     }
     credit = world.add(CREDIT, fa.account, data)
     transaction = open_transaction(world, fa.account, fa.id, ("received_credit", credit.id), dict(money))
-    move(world, transaction, counter, available=value)
+    move(world, transaction, counter, **{"inbound_pending" if clearing else "available": value})
     credit.hidden["transaction"] = transaction
     world.thin(".succeeded", credit)
-    world.thin(".available", credit, {"transaction_id": transaction.id})
+    if clearing:
+        world.later(_available, world, credit)
+    else:
+        world.thin(".available", credit, {"transaction_id": transaction.id})
     return credit
+
+
+def _available(world: World, credit: Record) -> None:
+    transaction, value = credit.hidden["transaction"], credit.data["amount"]["value"]
+    if transaction.data["balance_impact"]["inbound_pending"]["value"]:
+        move(world, transaction, "", available=value, inbound_pending=-value)
+        world.thin(".available", credit, {"transaction_id": transaction.id})
 
 
 def describe(world: World, call: Call) -> Answer:

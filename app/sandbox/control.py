@@ -13,11 +13,10 @@ from app.sandbox import (
     cardholders,
     cards,
     event_api,
+    money_control,
     scenarios,
-    settlement,
     tokens,
 )
-from app.sandbox.addresses import bank_credit
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import ApiError, invalid
 from app.sandbox.vocabulary import capability_in
@@ -155,17 +154,6 @@ def kyc(world: World, ids: list[str], body: Json) -> Json:
     return account.data
 
 
-def platform_credit(world: World, _ids: list[str], body: Json) -> Json:
-    """Money reaches the platform from a bank."""
-    fa = world.records[world.settings.platform_financial_account]
-    amount = body["amount"]
-    if isinstance(amount, dict):
-        amount = amount["value"]
-    if type(amount) is not int or amount <= 0:
-        raise invalid("amount must be a positive integer", param="amount")
-    return bank_credit(world, fa, amount, "usd", None, "us_domestic_wire").data
-
-
 def token(world: World, _ids: list[str], body: Json) -> Json:
     """Put a card into a wallet."""
     card = world.records.get(str(body["card"]))
@@ -196,11 +184,6 @@ def screening(world: World, ids: list[str], body: Json) -> Json:
     return record.data
 
 
-def outbound_end(world: World, ids: list[str], body: Json) -> Json:
-    """End an outbound flow as ``failed`` or ``returned``."""
-    return settlement.end_by_hand(world, ids[0], str(body["status"])).data
-
-
 Control = Callable[[World, list[str], Json], Any]
 ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("GET", "/_sandbox/ledger", ledger),
@@ -217,9 +200,8 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("POST", "/_sandbox/accounts/{id}/close", close),
     ("POST", "/_sandbox/accounts/{id}/capabilities", capability),
     ("POST", "/_sandbox/accounts/{id}/kyc", kyc),
-    ("POST", "/_sandbox/platform/credits", platform_credit),
     ("POST", "/_sandbox/tokens", token),
     ("POST", "/_sandbox/tokens/{id}", token_status),
     ("POST", "/_sandbox/cardholders/{id}/screening", screening),
-    ("POST", "/_sandbox/outbound/{id}", outbound_end),
+    *money_control.ROUTES,
 )

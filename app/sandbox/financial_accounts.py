@@ -1,6 +1,6 @@
 """Financial accounts: pending, then open by itself, closed only when empty."""
 
-from app.sandbox import capabilities, listing, scenarios
+from app.sandbox import books, capabilities, listing, scenarios
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.errors import refused
 from app.sandbox.render import shown_financial_account
@@ -18,9 +18,7 @@ def seed_platform(world: World) -> None:
     fa = world.add(KIND, world.platform, _fresh(["usd", "usdc"], "US", {}), ident=settings.platform_financial_account)
     fa.data["status"] = "open"
     if settings.opening_usd:
-        world.ledger.post(
-            [(f"fa:{fa.id}:available", "usd", settings.opening_usd), ("world:opening", "usd", -settings.opening_usd)]
-        )
+        books.opening(world, fa, settings.opening_usd)
 
 
 def _fresh(currencies: list[str], country: str, body: Json) -> Json:

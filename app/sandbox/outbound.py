@@ -7,7 +7,7 @@ credit. ``posted`` is not final: a return may follow.
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.sandbox import books, capabilities, listing
+from app.sandbox import books, capabilities, conversions, listing
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import parse, rfc3339
 from app.sandbox.errors import invalid, refused
@@ -104,7 +104,7 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
         "cancelable": True,
         "amount": money,
         "from": {"financial_account": source.id, "debited": dict(money)},
-        "to": {**extra, "payout_method": target.id, "credited": books.amount(money["value"], currency)},
+        "to": {**extra, "payout_method": target.id, "credited": _credited(money, currency)},
         "trace_id": {"status": "pending" if kind == TRANSFER else "unsupported", "value": None},
         "status_details": None,
         "delivery_options": body.get("delivery_options"),
@@ -126,6 +126,10 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
     books.move(world, transaction, "", available=-money["value"], outbound_pending=money["value"])
     world.later(settle, world, flow)
     return flow
+
+
+def _credited(money: Json, currency: str) -> Json:
+    return books.amount(conversions.converted(money["value"], money["currency"], currency), currency)
 
 
 def cancel(world: World, call: Call) -> Answer:

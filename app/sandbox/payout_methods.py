@@ -1,6 +1,6 @@
 """Outbound setup intents and the payout methods they set up."""
 
-from app.sandbox import listing
+from app.sandbox import listing, scenarios
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.errors import invalid, refused
 from app.sandbox.world import World
@@ -11,6 +11,7 @@ PREFIXES = {"crypto_wallet": "cwa_test_", "bank_account": "usba_test_", "card": 
 NETWORKS = frozenset(
     "arbitrum avalanche_c_chain base ethereum optimism polygon solana stellar tempo".split()  # noqa: SIM905 - a list
 )
+TERMINAL = frozenset({"succeeded", "canceled"})
 USES = {"payment": "payments", "transfer": "transfers"}
 
 
@@ -35,14 +36,53 @@ def create(world: World, call: Call) -> Answer:
         raise invalid(
             "Missing required param: payout_method_data.", code="parameter_missing", param="payout_method_data"
         )
+    slow = scenarios.tagged(world.records.get(call.account), "setup_slow")
+    if slow:
+        method.data["usage_status"][use] = "requires_action"
+    confirm: Json = {"object": "confirmation_of_payee", "status": "awaiting_acknowledgement"}
     data: Json = {
-        "status": "succeeded",
+        "status": "requires_action" if slow else "succeeded",
         "usage_intent": body.get("usage_intent", "payment"),
-        "next_action": None,
+        "next_action": {"type": "confirmation_of_payee", "confirmation_of_payee": confirm} if slow else None,
         "payout_method": method.data,
     }
     intent = world.add(INTENT, call.account, data)
     method.data["latest_outbound_setup_intent"] = intent.id
+    if slow:
+        world.later(_succeed, intent, delay_s=world.settings.step_delay_s * scenarios.FA_SLOW_STEPS)
+    return Answer(intent)
+
+
+def _succeed(intent: Record) -> None:
+    """No event tells of it: an intent must be polled. What it set up has no event either, so that polling is proven."""
+    if intent.data["status"] in TERMINAL:
+        return
+    intent.data |= {"status": "succeeded", "next_action": None}
+    intent.data["payout_method"]["usage_status"][USES[intent.data["usage_intent"]]] = "eligible"
+
+
+def _open(world: World, call: Call) -> Record:
+    intent = world.find(INTENT, call.ids[0], call.account)
+    if intent.data["status"] in TERMINAL:
+        raise refused("cannot_update_terminal_outbound_setup_intent", f"The intent is {intent.data['status']}.")
+    return intent
+
+
+def update_intent(world: World, call: Call) -> Answer:
+    """Change what an intent that is not over sets up."""
+    intent = _open(world, call)
+    use = USES[intent.data["usage_intent"]]
+    if call.params.get("payout_method"):
+        intent.data["payout_method"] = world.find(KIND, call.params["payout_method"], call.account).data
+    elif call.params.get("payout_method_data"):
+        intent.data["payout_method"] = _method(world, call, call.params["payout_method_data"], use).data
+    return Answer(intent)
+
+
+def cancel_intent(world: World, call: Call) -> Answer:
+    """Cancel an intent that is not over."""
+    intent = _open(world, call)
+    intent.data |= {"status": "canceled", "next_action": None}
     return Answer(intent)
 
 
@@ -122,5 +162,13 @@ def archive(world: World, call: Call) -> Answer:
     """Archive or unarchive."""
     method = world.find(KIND, call.ids[0], call.account)
     method.data["archived"] = call.path.endswith("/archive")
+    world.thin(".updated", method)
+    return Answer(method)
+
+
+def disable(world: World, call: Call) -> Answer:
+    """Take a payout method out of use; only a new setup intent brings it back."""
+    method = world.find(KIND, call.ids[0], call.account)
+    method.data["usage_status"] = dict.fromkeys(method.data["usage_status"], "disabled")
     world.thin(".updated", method)
     return Answer(method)

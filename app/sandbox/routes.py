@@ -5,8 +5,10 @@ from app.sandbox import (
     addresses,
     authorizations,
     books,
+    conversions,
     event_api,
     financial_accounts,
+    incoming,
     monitor,
     outbound,
     payout_methods,
@@ -58,6 +60,11 @@ MONEY = [
     Route("GET", f"{MM}/financial_addresses/{{id}}", addresses.retrieve),
     post(f"{MM}/test_helpers/financial_addresses/{{id}}/credit", addresses.credit),
     post("/v2/test_helpers/financial_addresses/{id}/credit", addresses.credit),
+    post(f"{MM}/test_helpers/financial_addresses/{{id}}/debit", addresses.debit),
+    post(f"{MM}/test_helpers/financial_addresses/{{id}}/generate_microdeposits", addresses.microdeposits),
+    post(f"{MM}/inbound_transfers", incoming.create_pull, _MM + "InboundTransferCreateParams"),
+    *reads(f"{MM}/inbound_transfers", incoming.PULL, monitor.v2_list(incoming.PULL)),
+    *reads(f"{MM}/adjustments", incoming.ADJUSTMENT, monitor.v2_list(incoming.ADJUSTMENT)),
     post(f"{MM}/outbound_payments", outbound.create_payment, _MM + "OutboundPaymentCreateParams"),
     *reads(f"{MM}/outbound_payments", settlement.PAYMENT, outbound.lists(settlement.PAYMENT)),
     post(f"{MM}/outbound_payments/{{id}}/cancel", outbound.cancel),
@@ -66,19 +73,19 @@ MONEY = [
     post(f"{MM}/outbound_transfers/{{id}}/cancel", outbound.cancel),
     post(f"{MM}/outbound_setup_intents", payout_methods.create, _MM + "OutboundSetupIntentCreateParams"),
     *reads(f"{MM}/outbound_setup_intents", payout_methods.INTENT, payout_methods.intents),
+    post(f"{MM}/outbound_setup_intents/{{id}}", payout_methods.update_intent, _MM + "OutboundSetupIntentUpdateParams"),
+    post(f"{MM}/outbound_setup_intents/{{id}}/cancel", payout_methods.cancel_intent),
     *reads(f"{MM}/payout_methods", payout_methods.KIND, payout_methods.everything),
     post(f"{MM}/payout_methods/{{id}}/archive", payout_methods.archive),
     post(f"{MM}/payout_methods/{{id}}/unarchive", payout_methods.archive),
+    post(f"{MM}/payout_methods/{{id}}/disable", payout_methods.disable),
     *reads(f"{MM}/received_credits", books.CREDIT, monitor.v2_list(books.CREDIT)),
     *reads(f"{MM}/received_debits", authorizations.DEBIT, monitor.v2_list(authorizations.DEBIT)),
     *reads(f"{MM}/transactions", books.TRANSACTION, monitor.v2_list(books.TRANSACTION, "financial_account", "flow")),
     post(f"{MM}/transactions/{{id}}", books.describe),
     *reads(f"{MM}/transaction_entries", books.ENTRY, monitor.v2_list(books.ENTRY, "transaction")),
-    *[
-        route
-        for noun in ("adjustment", "currency_conversion", "inbound_transfer")  # never made here, but may be asked for
-        for route in reads(f"{MM}/{noun}s", _MM + noun, monitor.v2_list(_MM + noun))
-    ],
+    post(f"{MM}/currency_conversions", conversions.create, _MM + "CurrencyConversionCreateParams"),
+    *reads(f"{MM}/currency_conversions", conversions.KIND, monitor.v2_list(conversions.KIND)),
 ]
 
 ROUTES = [*CORE, *MONEY, *ISSUING]

@@ -7,6 +7,9 @@
 | ``+kyc_slow`` | stays pending until ``POST /_sandbox/accounts/{id}/kyc {"outcome": "verified" or "restricted" or "rejected" or "unsupported"}`` |
 | ``+payment_fails_once`` | the first outbound payment to it fails (``unknown_failure``) and the funds come back; later ones post |
 | ``+payment_returned`` | every outbound payment to it posts and is returned a step later |
+| ``+payments_wait`` | outbound payments to it stay ``processing`` until ``POST /_sandbox/outbound/{id} {"status": ...}`` |
+| ``+transfers_wait`` | the same of its own outbound transfers |
+| ``+setup_slow`` | its outbound setup intents need action first and succeed after 20 steps, without any event |
 | ``+fa_slow`` | its financial accounts open after 20 steps instead of one |
 
 Tags combine: ``a+kyc_slow+fa_slow@example.com``.
@@ -26,6 +29,14 @@ def tagged(account: Record | None, tag: str) -> bool:
         return False
     local = str(account.data.get("contact_email") or "").partition("@")[0]
     return tag in local.split("+")[1:]
+
+
+def waits(world: World, flow: Record) -> bool:
+    """Whether an outbound flow moves on by control only."""
+    recipient = world.records.get(flow.data["to"].get("recipient", ""))
+    return tagged(recipient, "payments_wait") or (
+        recipient is None and tagged(world.records.get(flow.account), "transfers_wait")
+    )
 
 
 def onboard(world: World, account: Record) -> None:

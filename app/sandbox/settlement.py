@@ -1,6 +1,6 @@
 """How an outbound payment or transfer ends: posted, failed, canceled or returned, and where the money goes."""
 
-from app.sandbox import books, scenarios
+from app.sandbox import books, conversions, scenarios
 from app.sandbox.calls import Record
 from app.sandbox.clock import rfc3339
 from app.sandbox.errors import invalid
@@ -10,13 +10,14 @@ from app.sandbox.world import World
 PAYMENT = "v2.money_management.outbound_payment"
 TRANSFER = "v2.money_management.outbound_transfer"
 METHOD = "v2.money_management.payout_method"
-CONVERSION = "world:conversion"
+CONVERSION = conversions.POOL
 TRANSIT = "world:transit"
 
 
 def end(world: World, flow: Record, status: str, reason: str | None = None) -> None:
     """Bring a flow to a status, with its time, its reason and its event."""
     flow.data["status"] = status
+    flow.data["status_details"] = None
     flow.data["cancelable"] = False
     flow.data["status_transitions"][f"{status}_at"] = rfc3339()
     if reason:
@@ -27,6 +28,8 @@ def end(world: World, flow: Record, status: str, reason: str | None = None) -> N
 def settle(world: World, flow: Record) -> None:
     """The step after creation: post, or fail as the recipient's scenario says."""
     if flow.data["status"] != "processing":
+        return
+    if scenarios.waits(world, flow):
         return
     recipient = world.records.get(flow.data["to"].get("recipient", ""))
     if recipient and scenarios.tagged(recipient, "payment_fails_once") and not recipient.hidden.get("failed_once"):
@@ -75,6 +78,17 @@ def _post(world: World, flow: Record) -> None:
             ]
         )
     end(world, flow, "posted")
+    if flow.kind == TRANSFER:
+        world.later(_trace, world, flow)
+
+
+def _trace(world: World, flow: Record) -> None:
+    """The bank's trace number comes after the money; a chain has none."""
+    target = world.records[flow.data["to"]["payout_method"]]
+    bank = target.data.get("type") == "bank_account"
+    value = world.ids.new("").upper()[-12:] if bank else None
+    flow.data["trace_id"] = {"status": "supported" if bank else "unsupported", "value": value}
+    world.thin(".updated", flow)
 
 
 def restore(world: World, flow: Record) -> None:
@@ -116,16 +130,21 @@ def _return(world: World, flow: Record) -> None:
     end(world, flow, "returned", "unknown_failure")
 
 
-def end_by_hand(world: World, ident: str, status: str) -> Record:
-    """Control: ``returned`` of something posted, or ``failed`` of something processing."""
+def end_by_hand(world: World, ident: str, status: str, reason: str | None = None) -> Record:
+    """Control: ``returned`` of something posted; ``posted``, ``failed``, ``canceled`` or ``under_review`` before."""
     flow = world.records.get(ident)
     if flow is None or flow.kind not in {PAYMENT, TRANSFER}:
         raise invalid(f"no such outbound flow: {ident}", param="id")
     if status == "returned" and flow.data["status"] == "posted":
         _return(world, flow)
-    elif status == "failed" and flow.data["status"] == "processing":
+    elif status == "posted" and flow.data["status"] == "processing":
+        _post(world, flow)
+    elif status == "under_review" and flow.data["status"] == "processing":
+        flow.data["status_details"] = {"processing": {"reason": "under_review"}}
+        world.thin(".under_review", flow)
+    elif status in ("failed", "canceled") and flow.data["status"] == "processing":
         restore(world, flow)
-        end(world, flow, "failed", "unknown_failure")
+        end(world, flow, status, (reason or "unknown_failure") if status == "failed" else None)
     else:
         raise invalid(f"{flow.data['status']} cannot become {status}", param="status")
     return flow

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Identity,
     Index,
@@ -54,6 +55,11 @@ accounts = Table(
     _time("created_at", now=True),
     _time("updated_at", now=True),
     Index("accounts_by_state", "state", "account_id"),
+    Index(
+        "accounts_negative",
+        "account_id",
+        postgresql_where=text("jsonb_path_exists(facts, '$.balance.available.* ? (@ < 0)')"),
+    ),
 )
 
 events = Table(
@@ -103,6 +109,15 @@ objects = Table(
         "account_id",
         text("(data ->> 'authorization')"),
         postgresql_where=text("kind = 'received_debit'"),
+    ),
+    Index(
+        "objects_to_poll",
+        "updated_at",
+        "account_id",
+        "object_id",
+        postgresql_where=text(
+            "kind = 'outbound_setup_intent' AND state IN ('requires_payout_method', 'requires_action')"
+        ),
     ),
 )
 
@@ -205,6 +220,33 @@ outbox = Table(
         "updated_at",
         postgresql_where=text("status IN ('settled', 'rejected', 'parked')"),
     ),
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("day", Date, primary_key=True, comment="UTC"),
+    Column("at", DateTime(timezone=True), nullable=False, comment="the last reading of that day"),
+    Column("balance", JSONB, nullable=False),
+)
+
+ledger_reads = Table(
+    "ledger_reads",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column(
+        "changed_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("now()"),
+        comment="when a transaction last changed",
+    ),
+    Column("due_at", DateTime(timezone=True), comment="when the entries are to be read; null when all are here"),
+    Column("until", DateTime(timezone=True), comment="creation of the newest entry read"),
+    _count("tries"),
+    Index("ledger_reads_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
 
 decisions = Table(

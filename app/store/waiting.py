@@ -54,3 +54,20 @@ async def objects_named(conn: Connection, account_id: str, object_ids: Sequence[
             list(object_ids),
         )
     )
+
+
+async def to_poll(conn: Connection, *, silent_s: float, skip: Sequence[str], limit: int) -> list[Row]:
+    """Setup intents that are not over and were silent for ``silent_s``: no event will ever tell of them."""
+    return list(
+        await conn.fetch(
+            """
+            SELECT account_id, object_id, state FROM objects
+             WHERE kind = 'outbound_setup_intent' AND state IN ('requires_payout_method', 'requires_action')
+               AND updated_at < now() - make_interval(secs => $1) AND object_id <> ALL($2::text[])
+             ORDER BY updated_at LIMIT $3
+            """,
+            silent_s,
+            list(skip),
+            limit,
+        )
+    )

@@ -31,6 +31,7 @@ PLAIN: dict[str, tuple[str, ...]] = {
 }
 """Fields kept as Stripe says them, per kind."""
 
+_SECRET = frozenset({"account_number", "iban", "account_holder_name", "account_holder_address"})
 _NUMBERS = ("last4", "bank_name", "routing_number")
 """What may be kept of bank details: never the account number itself, and never the holder."""
 
@@ -71,6 +72,19 @@ def _reason(obj: dict[str, Any]) -> str | None:
         return None
     reasons = (d.get("reason") for d in details.values() if isinstance(d, dict))
     return next((r for r in reasons if isinstance(r, str) and r), None)
+
+
+def without_numbers(raw: dict[str, Any]) -> dict[str, Any]:
+    """A financial address without account numbers and holders, in either shape; any other object as it is."""
+    if not str(raw.get("object", "")).endswith("financial_address"):
+        return raw
+    return {k: _hidden(v) for k, v in raw.items()}
+
+
+def _hidden(value: Any, depth: int = 0) -> Any:
+    if not isinstance(value, dict) or depth > 4:
+        return value
+    return {k: None if k in _SECRET else _hidden(v, depth + 1) for k, v in value.items()}
 
 
 def _financial_address(obj: dict[str, Any]) -> dict[str, Any]:

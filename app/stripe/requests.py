@@ -9,6 +9,14 @@ import msgspec
 from app.machines.events import Json
 
 MONEY_MANAGER_SINCE = date(2026, 6, 24)
+ADDRESS_BANK_SINCE = date(2026, 9, 16)
+OLD_ADDRESS_TYPES = {
+    "usd": "us_bank_account",
+    "gbp": "gb_bank_account",
+    "eur": "sepa_bank_account",
+    "cad": "ca_bank_account",
+    "mxn": "mx_bank_account",
+}
 NAME_MAX = 24
 
 Params = dict[str, Any]
@@ -50,6 +58,19 @@ def build(
 def storer(version: str) -> bool:
     """Whether this version still says ``storer`` for what is called ``money_manager`` since 2026-06-24."""
     return date.fromisoformat(version[:10]) < MONEY_MANAGER_SINCE
+
+
+def old_addresses(version: str) -> bool:
+    """Whether this version has financial addresses in the old shape (``us_bank_account``, ``include``)."""
+    return date.fromisoformat(version[:10]) < ADDRESS_BANK_SINCE
+
+
+def address_include(version: str, credentials: str) -> tuple[str, ...]:
+    """What must be included for an address' answer to hold the whole number: only the old shape hides it."""
+    if not old_addresses(version) or credentials not in OLD_ADDRESS_TYPES.values():
+        return ()
+    number = "iban" if credentials == "sepa_bank_account" else "account_number"
+    return (f"credentials.{credentials}.{number}",)
 
 
 def _requested(*paths: str) -> Params:
@@ -104,6 +125,34 @@ def _create_financial_account(m: _Make) -> Request:
         "metadata": dict(m.metadata),
     }
     return Request("post", "/v2/money_management/financial_accounts", params, m.account, "v2")
+
+
+def _create_financial_address(m: _Make) -> Request:
+    params: Params = {"financial_account": m.get("financial_account")}
+    if m.get("type") == "crypto_wallet":
+        network = {"network": m.get("network")}
+        name = "crypto_properties" if old_addresses(m.version) else "crypto_wallet"
+        params |= {"type": "crypto_wallet", "settlement_currency": "usdc", name: network}
+    elif old_addresses(m.version):
+        kind = OLD_ADDRESS_TYPES[str(m.get("currency"))]
+        params |= {"type": kind, "settlement_currency": m.get("currency")}
+        if kind == "sepa_bank_account" and m.params.get("country"):
+            params[kind] = m.some("country")
+    else:
+        params |= {"type": "bank_account", "bank_account": m.some("currency", "country")}
+        params["settlement_currency"] = m.get("currency")
+    return Request("post", "/v2/money_management/financial_addresses", params, None, "v2")
+
+
+def _create_inbound_transfer(m: _Make) -> Request:
+    amount = m.get("amount")
+    params = {
+        "from": {"payment_method": m.get("payment_method"), "currency": amount["currency"]},
+        "to": {"financial_account": m.get("financial_account"), "currency": amount["currency"]},
+        "amount": amount,
+        **m.some("description"),
+    }
+    return Request("post", "/v2/money_management/inbound_transfers", params, None, "v2")
 
 
 def _create_outbound_payment(m: _Make) -> Request:
@@ -237,8 +286,13 @@ BUILDERS: dict[str, Callable[[_Make], Request]] = {
     "update_card": _update_card,
     "create_outbound_setup_intent": _create_outbound_setup_intent,
     "create_outbound_transfer": _create_outbound_transfer,
+    "create_financial_address": _create_financial_address,
+    "create_inbound_transfer": _create_inbound_transfer,
+    "close_financial_account": _act("financial_accounts", "financial_account", "close"),
+    "cancel_outbound_setup_intent": _act("outbound_setup_intents", "outbound_setup_intent", "cancel"),
     "cancel_outbound_transfer": _act("outbound_transfers", "outbound_transfer", "cancel"),
     "archive_payout_method": _act("payout_methods", "payout_method", "archive"),
+    "disable_payout_method": _act("payout_methods", "payout_method", "disable"),
     "unarchive_payout_method": _act("payout_methods", "payout_method", "unarchive"),
     "create_dispute": _create_dispute,
     "update_dispute": _update_dispute,

@@ -108,8 +108,16 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
             if not isinstance(at, int) or isinstance(at, bool):
                 at = stored.received_ms
             if (seen := observe(entry["object"], at, sure=True)) is not None:
-                found.append(_with_funds(stored.type, seen))
+                seen = _with_funds(stored.type, seen)
+                found.append(_spendable(seen) if stored.type.endswith(".available") else seen)
     return tuple(found)
+
+
+def _spendable(seen: Observed) -> Observed:
+    """Money in that succeeded need not be spendable yet: only the event says so, no field of the object does."""
+    if seen.kind not in ("received_credit", "inbound_transfer"):
+        return seen
+    return msgspec.structs.replace(seen, fields={**seen.fields, "available": True})
 
 
 def _answered(raw: object, at_ms: int) -> list[Observed]:

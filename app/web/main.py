@@ -18,6 +18,7 @@ from app.web.api import (
     explanations,
     ops,
     parked,
+    payouts,
     platform,
     replays,
     streams,
@@ -49,6 +50,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     ops.router,
     parked.router,
     destinations.router,
+    payouts.router,
     platform.router,
     audit.router,
 )

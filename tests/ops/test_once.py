@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.errors import CardrailError
 from app.ops import jobs, replay, requests
+from app.wiring import now_ms
 from tests.ops.world import ME, World, opened
 
 FUNDED = 10_000
@@ -128,7 +129,7 @@ class Chaos:
                     await self.again(event_id, "resume")
                 for row in await self.world.pool.fetch("SELECT command_id FROM outbox WHERE status = 'parked'"):
                     async with self.world.pool.acquire() as conn, conn.transaction():
-                        await requests.retry_command(conn, row["command_id"])
+                        await requests.retry_command(conn, row["command_id"], at_ms=now_ms())
                 self.account = await self.world.live(self.enrolled)
                 await self._ask()
                 open_ones = await self._events("status IN ('ignored', 'parked', 'pending')")
@@ -227,7 +228,7 @@ async def test_past_the_life_of_its_key_what_was_not_made_waits_for_a_person(wor
         assert world.calls(WHERE[kind]) == 1, f"called again after {again} retries"
         async with world.pool.acquire() as conn, conn.transaction():
             command = await conn.fetchval("SELECT command_id FROM outbox WHERE kind = $1", kind)
-            await requests.retry_command(conn, command)
+            await requests.retry_command(conn, command, at_ms=now_ms())
     assert (
         world.made(account)[{"create_outbound_payment": "outbound_payment"}.get(kind, kind.removeprefix("create_"))]
         == 0

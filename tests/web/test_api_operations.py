@@ -152,6 +152,7 @@ async def test_the_platform_shows_balance_masked_addresses_and_waiting_funding(
         [
             ("fa_platform", "financial_account", {"balance": {"available": {"usd": 1000}}}),
             ("finaddr_1", "financial_address", {"bank_account": {"aba": {"account_number": "000123456789"}}}),
+            ("finaddr_2", "financial_address", {"credentials": {"type": "aba", "last4": "6789"}}),
         ],
     )
     await add_command(
@@ -164,6 +165,10 @@ async def test_the_platform_shows_balance_masked_addresses_and_waiting_funding(
     assert (seen["funding_waiting"]["count"], seen["funding_waiting"]["amount"]["value"]) == (1, 10_000)
     masked = (await anyone.get("/v1/platform", headers=await with_key("read"))).json()
     assert masked["addresses"][0]["bank_account"]["aba"]["account_number"] == "********6789"
+    assert masked["addresses"][1]["credentials"] == {"type": "aba", "account_number": "********6789", "last4": "6789"}
+    for path in ("addresses", "inbound-transfers"):
+        refused = await anyone.post(f"/v1/platform/{path}", json={}, headers=await with_key("operate"))
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), refused.text
 
 
 @pytest.mark.parametrize("filter_", [{}, {"surprise": 1}])

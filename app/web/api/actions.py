@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.machines import bank_account, wallet_address
-from app.ops import requests
+from app.ops import payouts, requests
 from app.web import schemas
 from app.web.api.accounts import AccountPath
 from app.web.api.enrollments import Country
@@ -148,10 +148,10 @@ async def add_bank_account(services: Svc, write: Writing, account_id: AccountPat
 
 @router.post("/accounts/{account_id}/transfers", **Asked)
 async def make_transfer(services: Svc, write: Writing, account_id: AccountPath, body: Transfer) -> Response:
-    """Send USDC to a payout method."""
+    """Send USDC to a payout method; one that is known not to take it is refused at once."""
     params = body.model_dump(exclude_none=True)
     params["to_currency"] = params.pop("currency")
-    return await act(write, services, account_id, "create_outbound_transfer", params, body)
+    return await write.do(lambda conn: payouts.transfer(conn, account_id, params, at_ms=services.clock()), body)
 
 
 @router.post("/accounts/{account_id}/fundings", **Asked)

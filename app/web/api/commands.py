@@ -52,10 +52,14 @@ async def read_command(
 
 
 @router.post("/commands/{command_id}/retries", status_code=202, response_model=schemas.Accepted, responses=Wrong)
-async def retry_command(write: Writing, command_id: CommandPath, body: schemas.Reason | None = None) -> Response:
+async def retry_command(
+    services: Svc, write: Writing, command_id: CommandPath, body: schemas.Reason | None = None
+) -> Response:
     """Send a parked command again, under its one idempotency key."""
     reason = body.reason if body is not None else None
-    return await write.do(lambda conn: requests.retry_command(conn, command_id), body, reason=reason)
+    return await write.do(
+        lambda conn: requests.retry_command(conn, command_id, at_ms=services.clock()), body, reason=reason
+    )
 
 
 @router.post("/commands/{command_id}/discards", status_code=202, response_model=schemas.Accepted, responses=Wrong)

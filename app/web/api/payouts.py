@@ -1,0 +1,90 @@
+"""Changes of what an account pays out with: payout methods, transfers under way, setup intents, its financial account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from app.ops import payouts, requests
+from app.web import schemas
+from app.web.api.accounts import AccountPath
+from app.web.api.actions import Asked
+from app.web.deps import AdminWriting, Svc, Write, Writing
+from app.wiring import Services
+
+router = APIRouter(tags=["actions"])
+
+Named = Annotated[str, Path(description="Stripe's id of the object.", max_length=255, examples=["cwa_test_1"])]
+
+
+async def _change(
+    write: Write,
+    services: Services,
+    account_id: str,
+    object_id: str,
+    action: str,
+    kind: str,
+    body: schemas.Reason | None,
+) -> Response:
+    """Ask for ``action`` on one object of the account."""
+    return await write.do(
+        lambda conn: requests.act_on_object(
+            conn, account_id, object_id, action, {kind: object_id}, kind=kind, at_ms=services.clock()
+        ),
+        body,
+        reason=body.reason if body is not None else None,
+    )
+
+
+@router.post("/accounts/{account_id}/payout-methods/{payout_method}/archives", **Asked)
+async def archive_payout_method(
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named, body: schemas.Reason | None = None
+) -> Response:
+    """Put a payout method away; nothing is sent to it until it is brought back."""
+    return await _change(write, services, account_id, payout_method, "archive_payout_method", "payout_method", body)
+
+
+@router.delete("/accounts/{account_id}/payout-methods/{payout_method}/archives", **Asked)
+async def unarchive_payout_method(
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named
+) -> Response:
+    """Bring an archived payout method back."""
+    return await _change(write, services, account_id, payout_method, "unarchive_payout_method", "payout_method", None)
+
+
+@router.post("/accounts/{account_id}/payout-methods/{payout_method}/disables", **Asked)
+async def disable_payout_method(
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named, body: schemas.Reason
+) -> Response:
+    """Take a payout method out of use; only registering it anew brings it back."""
+    return await _change(write, services, account_id, payout_method, "disable_payout_method", "payout_method", body)
+
+
+@router.post("/accounts/{account_id}/transfers/{transfer}/cancellations", **Asked)
+async def cancel_transfer(
+    services: Svc, write: Writing, account_id: AccountPath, transfer: Named, body: schemas.Reason | None = None
+) -> Response:
+    """Cancel a transfer that has not been posted; too late is 409, or Stripe's no on the request."""
+    return await write.do(
+        lambda conn: payouts.cancel(conn, account_id, transfer, at_ms=services.clock()),
+        body,
+        reason=body.reason if body is not None else None,
+    )
+
+
+@router.post("/accounts/{account_id}/setup-intents/{setup_intent}/cancellations", **Asked)
+async def cancel_setup_intent(
+    services: Svc, write: Writing, account_id: AccountPath, setup_intent: Named, body: schemas.Reason | None = None
+) -> Response:
+    """Give up setting up a payout method that still needs something."""
+    action, kind = "cancel_outbound_setup_intent", "outbound_setup_intent"
+    return await _change(write, services, account_id, setup_intent, action, kind, body)
+
+
+@router.post("/accounts/{account_id}/financial-accounts/{financial_account}/closures", **Asked)
+async def close_financial_account(
+    services: Svc, write: AdminWriting, account_id: AccountPath, financial_account: Named, body: schemas.Reason
+) -> Response:
+    """Close an empty financial account, for good."""
+    action, kind = "close_financial_account", "financial_account"
+    return await _change(write, services, account_id, financial_account, action, kind, body)
