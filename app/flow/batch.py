@@ -140,11 +140,7 @@ class Batch:
 async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
     """Write an event of this log into the log of the account that it concerns, with what was read for it."""
     enrolled = one.stored.type.startswith(("command.", "enrollment."))
-    objects = [
-        (entry["object"], int(entry["at"]))
-        for entry in (one.stored.fetched or {}).values()
-        if enrolled and "object" in entry
-    ] or (_answer_objects(one.stored) if enrolled else [])
+    objects = _about(one.stored, handed.account_id) if enrolled else []
     await log.append(
         conn,
         account_id=handed.account_id,
@@ -158,10 +154,11 @@ async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
     )
 
 
-def _answer_objects(stored: Stored) -> list[tuple[dict[str, object], int]]:
-    """The raw objects that came with a command's answer (the created account opens the new log)."""
-    payload = msgspec.json.decode(stored.payload)
-    return [(entry["object"], int(entry["at"])) for entry in payload.get("objects", ())]
+def _about(stored: Stored, account_id: str) -> list[tuple[dict[str, object], int]]:
+    """The account itself as it was read or answered: it opens the new log. What else was read is the platform's own."""
+    answered = msgspec.json.decode(stored.payload).get("objects", ())
+    entries = [*(entry for entry in (stored.fetched or {}).values() if "object" in entry), *answered]
+    return [(e["object"], int(e["at"])) for e in entries if e["object"].get("id") == account_id][:1]
 
 
 async def _each(write: Callable[[Connection, list[T]], Awaitable[None]], conn: Connection, rows: list[T]) -> None:
