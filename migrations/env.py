@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import context
 
 from app.store.schema import engine_for
-from app.store.tables import metadata
+from app.store.schema_tables import metadata
 
 
 def _run(connection: sa.Connection) -> None:

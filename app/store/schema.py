@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from app.errors import ConfigError
 from app.store import db
-from app.store.tables import metadata
+from app.store.schema_tables import metadata
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 _LOCK = 0x63617264  # "card"; one number for every starter

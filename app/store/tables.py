@@ -6,17 +6,14 @@ those columns (``store.sealed`` names them) are sealed bytes. The payload stays 
 """
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
     Date,
     DateTime,
-    Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     Uuid,
@@ -24,24 +21,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
-
-
-def _time(name: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
-    default = text("now()") if now else None
-    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
-
-
-def _count(name: str, start: int = 0) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default=text(str(start)))
-
+from app.store.columns import count, metadata, time
 
 accounts = Table(
     "accounts",
     metadata,
     Column("account_id", Text, primary_key=True),
     Column("state", Text, nullable=False, server_default=text("'enrolled'")),
-    _time("since", now=True),
+    time("since", now=True),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
     Column("seq", BigInteger, nullable=False, server_default=text("0"), comment="last journal line written"),
     Column("applied", BigInteger, nullable=False, server_default=text("0"), comment="events applied so far"),
@@ -51,9 +38,9 @@ accounts = Table(
     Column("hold", JSONB(none_as_null=True), comment="{by, reason, at} while automation is stopped for this account"),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
     Column("lease_token", Uuid),
-    _time("lease_until", nullable=True),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time("lease_until", nullable=True),
+    time("created_at", now=True),
+    time("updated_at", now=True),
     Index("accounts_by_state", "state", "account_id"),
     Index(
         "accounts_negative",
@@ -70,19 +57,19 @@ events = Table(
     Column("source", Text, nullable=False, comment="webhook response poll request timer"),
     Column("type", Text, nullable=False),
     Column("kind", Text, nullable=False, comment="snapshot thin internal"),
-    _time("created"),
-    _time("received_at", now=True),
+    time("created"),
+    time("received_at", now=True),
     Column("payload", LargeBinary, comment="sealed"),
     Column("fetched", LargeBinary, comment="sealed; readings kept beside it: {url: object or {missing: code}}"),
     Column("twin_id", Text),
     Column("caused_by", Text, comment="event or command this event came from"),
     Column("status", Text, nullable=False, comment="pending applied ignored parked"),
-    _count("attempts"),
-    _time("due_at", now=True),
+    count("attempts"),
+    time("due_at", now=True),
     Column("error", JSONB(none_as_null=True), comment="{code, message}"),
     Column("applied_seq", BigInteger),
-    _time("applied_at", nullable=True),
-    _count("deliveries", 1),
+    time("applied_at", nullable=True),
+    count("deliveries", 1),
     Column("programme", Text, comment="fingerprint of the programme it was folded under"),
     Index("events_pending", "account_id", "due_at", postgresql_where=text("status = 'pending'")),
     Index("events_parked", "account_id", "event_id", postgresql_where=text("status = 'parked'")),
@@ -99,10 +86,10 @@ objects = Table(
     Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("data", JSONB, nullable=False),
-    _time("observed_at"),
+    time("observed_at"),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time("created_at", now=True),
+    time("updated_at", now=True),
     Index("objects_by_kind", "account_id", "kind", "object_id"),
     Index(
         "objects_debits",
@@ -126,7 +113,7 @@ programmes = Table(
     metadata,
     Column("fingerprint", Text, primary_key=True),
     Column("body", JSONB, nullable=False),
-    _time("created_at", now=True),
+    time("created_at", now=True),
 )
 
 checkpoints = Table(
@@ -140,8 +127,8 @@ checkpoints = Table(
         "seq", BigInteger, nullable=False, server_default=text("0"), comment="the last journal line of those events"
     ),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time("created_at", now=True),
+    time("updated_at", now=True),
 )
 
 checkpoint_objects = Table(
@@ -152,7 +139,7 @@ checkpoint_objects = Table(
     Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("data", JSONB, nullable=False),
-    _time("observed_at"),
+    time("observed_at"),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
 )
 
@@ -166,7 +153,7 @@ journal = Table(
     Column("from_state", Text),
     Column("to_state", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    _time("at"),
+    time("at"),
     Column("commands", JSONB, nullable=False, server_default=text("'[]'"), comment="ids of the commands issued"),
     Column("note", Text),
     Column(
@@ -193,17 +180,17 @@ outbox = Table(
     Column("amount", BigInteger, comment="minor units that this command moves; null when it moves none"),
     Column("currency", Text),
     Column("status", Text, nullable=False, comment="pending in_flight unknown settled rejected parked"),
-    _count("attempts"),
-    _time("due_at", now=True),
+    count("attempts"),
+    time("due_at", now=True),
     Column("lease_token", Uuid),
-    _time("lease_until", nullable=True),
+    time("lease_until", nullable=True),
     Column("object_id", Text),
     Column("request_id", Text),
     Column("error", JSONB(none_as_null=True)),
     Column("caused_by", Text, nullable=False),
-    _time("first_call_at", nullable=True),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time("first_call_at", nullable=True),
+    time("created_at", now=True),
+    time("updated_at", now=True),
     Index(
         "outbox_due",
         "due_at",
@@ -245,7 +232,7 @@ ledger_reads = Table(
     ),
     Column("due_at", DateTime(timezone=True), comment="when the entries are to be read; null when all are here"),
     Column("until", DateTime(timezone=True), comment="creation of the newest entry read"),
-    _count("tries"),
+    count("tries"),
     Index("ledger_reads_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
 
@@ -265,7 +252,7 @@ decisions = Table(
     Column("took_us", Integer, nullable=False),
     Column("stripe_reason", Text),
     Column("stripe_approved", Boolean),
-    _time("decided_at", now=True),
+    time("decided_at", now=True),
     Index("decisions_by_card", "account_id", "card_id", "decided_at"),
     Index("decisions_by_time", "decided_at", "request_event_id"),
     Index("decisions_by_authorization", "authorization_id"),
@@ -285,156 +272,4 @@ decision_turns = Table(
     metadata,
     Column("account_id", Text, primary_key=True),
     Column("turn", BigInteger, nullable=False, comment="grows with every decision of the account"),
-)
-
-rejections = Table(
-    "rejections",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    _time("at", now=True),
-    Column("code", Text, nullable=False),
-    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("prefix", Text, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("scope", Text, nullable=False),
-    _time("created_at", now=True),
-    _time("expires_at", nullable=True),
-    _time("revoked_at", nullable=True),
-    _time("last_used_at", nullable=True),
-    Index("api_keys_by_hash", "hash", unique=True),
-)
-
-idempotency = Table(
-    "idempotency",
-    metadata,
-    Column("key_id", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("fingerprint", LargeBinary, nullable=False),
-    Column("status", Integer),
-    Column("body", LargeBinary, comment="sealed"),
-    _time("created_at", now=True),
-)
-
-operator_actions = Table(
-    "operator_actions",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    _time("at", now=True),
-    Column("who", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("reason", Text),
-    Column("result", JSONB, nullable=False, server_default=text("'{}'")),
-)
-
-brakes = Table(
-    "brakes",
-    metadata,
-    Column("step", Text, primary_key=True, comment="all, or a kind of command"),
-    Column("reason", Text, nullable=False),
-    Column("by", Text, nullable=False, comment="cardrail where it was set by itself"),
-    _time("at", now=True),
-    _time("released_at", nullable=True),
-    Column("released_by", Text),
-    Column("release_reason", Text),
-)
-
-replays = Table(
-    "replays",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("mode", Text, nullable=False),
-    Column("filter", JSONB, nullable=False),
-    Column("rate", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("total", BigInteger, nullable=False, server_default=text("0")),
-    Column("done", BigInteger, nullable=False, server_default=text("0")),
-    Column("failed", BigInteger, nullable=False, server_default=text("0")),
-    Column("cursor", JSONB(none_as_null=True)),
-    Column("dry_run", Boolean, nullable=False, server_default=text("false")),
-    Column("forecast", JSONB(none_as_null=True), comment="what it would do; complete when all was looked at"),
-    Column("by_key", Text, comment="id of the API key that asked, or who was at the command line"),
-    Column("confirmed_by", Text),
-    Column("confirmed_key", Text, comment="another key than by_key"),
-    _time("confirmed_at", nullable=True),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
-)
-
-data_keys = Table(
-    "data_keys",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("wrapped", LargeBinary, nullable=False),
-    Column("wrapped_by", Text, nullable=False, comment="id of the key-encryption key in the settings"),
-    _time("created_at", now=True),
-)
-
-heartbeats = Table(
-    "heartbeats",
-    metadata,
-    Column("worker", Text, primary_key=True),
-    _time("at", now=True),
-)
-
-watermarks = Table(
-    "watermarks",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("at", DateTime(timezone=True), nullable=False, comment="up to when nothing is missing"),
-    _time("updated_at", now=True),
-)
-
-subscriptions = Table(
-    "subscriptions",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("url", Text, nullable=False),
-    Column("description", Text),
-    Column("types", ARRAY(Text), nullable=False, comment="types of notices wanted; * and card.* are wildcards"),
-    Column("accounts", ARRAY(Text), comment="only of these accounts; null: of all"),
-    Column("secret", Text, nullable=False),
-    Column("secret_before", Text, comment="signs too until secret_before_until"),
-    _time("secret_before_until", nullable=True),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("disabled_reason", Text),
-    _time("failing_since", nullable=True),
-    Column("cursor_txid", BigInteger, nullable=False, comment="with account and seq the last journal line looked at"),
-    Column("cursor_account", Text, nullable=False),
-    Column("cursor_seq", BigInteger, nullable=False),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
-)
-
-notices = Table(
-    "notices",
-    metadata,
-    Column("account_id", Text, primary_key=True),
-    Column("notice_id", Text, primary_key=True, comment="the webhook-id, the same in every attempt and replay"),
-    Column("subscription_id", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column(
-        "status", Text, nullable=False, server_default=text("'pending'"), comment="pending in_flight delivered failed"
-    ),
-    _count("attempts"),
-    _time("due_at", now=True),
-    Column("lease_token", Uuid),
-    Column("response_code", Integer),
-    Column("error", Text),
-    _time("delivered_at", nullable=True),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
-    Index("notices_due", "subscription_id", "due_at", postgresql_where=text("status IN ('pending', 'in_flight')")),
-    Index("notices_by_creation", "subscription_id", "created_at", "notice_id"),
-    Index("notices_by_id", "notice_id"),
 )

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import ConfigError
 from app.store import db, embedded, schema
-from app.store.tables import metadata
+from app.store.schema_tables import metadata
 
 _COLUMNS = """
 SELECT c.table_name, c.column_name, c.data_type, c.is_nullable, c.column_default, c.is_identity,
