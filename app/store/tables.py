@@ -197,6 +197,7 @@ outbox = Table(
         "account_id",
         postgresql_where=text("status IN ('pending', 'in_flight', 'unknown')"),
     ),
+    Index("outbox_unsettled", "account_id", "due_at", postgresql_where=text("status <> 'settled'")),
     Index("outbox_by_id", "command_id"),
     Index("outbox_parked", "account_id", "command_id", postgresql_where=text("status = 'parked'")),
     Index("outbox_by_creation", "created_at", "account_id", "command_id"),
