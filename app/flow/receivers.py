@@ -60,11 +60,11 @@ def parsed(url: str, allowed: Allowed) -> yarl.URL:
     except ValueError:
         parts, host, port = yarl.URL(), None, None
     if not host or port is None or len(url) > URL_LENGTH_MAX or not url.isprintable() or " " in url:
-        raise _refused("bad_url", "this is no URL")
+        raise _refused("bad_receiver", "this is no URL")
     if parts.scheme != "https" and not (allowed.http and parts.scheme == "http"):
-        raise _refused("bad_url", "https is needed")
+        raise _refused("bad_receiver", "https is needed")
     if parts.user is not None or parts.password is not None or parts.raw_fragment:
-        raise _refused("bad_url", "a URL with a user, a password or a fragment is not called")
+        raise _refused("bad_receiver", "a URL with a user, a password or a fragment is not called")
     return parts
 
 

@@ -195,7 +195,7 @@ CODES: tuple[Code, ...] = (
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
     # Subscriptions to notices
     Code(
-        "bad_url",
+        "bad_receiver",
         422,
         "Notices cannot be posted to this URL: https is needed, and no user, password or fragment.",
         "Correct it; `CARDRAIL_RECEIVERS=any` allows http.",

@@ -60,7 +60,7 @@ async def test_lists_page_through(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("members", "code", "field"),
     [
-        ({"url": "http://8.8.8.8/"}, "bad_url", "url"),
+        ({"url": "http://8.8.8.8/"}, "bad_receiver", "url"),
         ({"url": "https://10.0.0.1/"}, "private_address", "url"),
         ({"url": "https://169.254.169.254/"}, "private_address", "url"),
         ({"types": ["account.exploded"]}, "unknown_type", "types"),
