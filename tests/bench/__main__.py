@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.store import db, embedded, schema
+from tests.bench.authorize import authorize, stopped
 from tests.bench.deliveries import Kind, template
 from tests.bench.peers import peer, slow_disk
 from tests.bench.processes import Report, cpu_s, drained, family_cpu_s, load, postmaster, product, rss_mb, server, sql
@@ -171,6 +172,8 @@ BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
     "latency": latency,
     "lone": lone,
     "growth": growth,
+    "authorize": authorize,
+    "stopped": stopped,
     "peer": peer,
     "slow-disk": slow_disk,
 }

@@ -1,7 +1,8 @@
 """Signed deliveries with unique ids, as whole HTTP requests ready to send: a 3 KB snapshot or a 0.6 KB thin event.
 
 `authorization` is the 3 KB snapshot again, but each one of an authorization of its own and spread over fewer accounts:
-every one of them changes state, so that applying them is the whole work. `charge` is what the npm peer keeps best.
+every one of them changes state, so that applying them is the whole work. `charge` is what the npm peer keeps best;
+`purchase` is a real-time authorization request, of an authorization of its own.
 """
 
 import json
@@ -13,8 +14,7 @@ from app.stripe.signature import sign
 SECRET = "whsec_bench"
 PLATFORM = "acct_platform"
 ACCOUNTS = 500
-ACCOUNTS_APPLIED = 200
-Kind = Literal["snapshot", "thin", "authorization", "charge"]
+Kind = Literal["snapshot", "thin", "authorization", "charge", "purchase"]
 
 _ID = "evt_ID_______________________"
 _ACCOUNT = "acct_AC___________"
@@ -81,8 +81,18 @@ def _charge() -> bytes:
     return json.dumps(body | {"type": "charge.succeeded"}, indent=2).encode()
 
 
-_BODIES = {"snapshot": _snapshot, "authorization": _snapshot, "thin": _thin, "charge": _charge}
-_OWN_OBJECT = {"authorization": "iauth", "charge": "ch"}
+def _purchase() -> bytes:
+    body = json.loads(_snapshot())
+    body["type"] = "issuing_authorization.request"
+    thing = body["data"]["object"]
+    thing |= {"amount": 0, "approved": False, "authorization_method": "online"}
+    thing["pending_request"] = {"amount": 125, "currency": "usd", "is_amount_controllable": False}
+    return json.dumps(body, indent=2).encode()
+
+
+_BODIES = {"snapshot": _snapshot, "authorization": _snapshot, "thin": _thin, "charge": _charge, "purchase": _purchase}
+_OWN_OBJECT = {"authorization": "iauth", "charge": "ch", "purchase": "iauth"}
+_SPREAD = {"authorization": 200, "purchase": 2_000}
 
 
 def template(kind: Kind) -> bytes:
@@ -94,7 +104,7 @@ def requests(kind: Kind, count: int, seed: str, path: str) -> list[bytes]:
     """``count`` requests with ids of their own, signed now."""
     parts = template(kind).replace(_ACCOUNT.encode(), b"\1").split(_ID.encode())
     assert len(parts) == 2
-    accounts = ACCOUNTS_APPLIED if kind == "authorization" else ACCOUNTS
+    accounts = _SPREAD.get(kind, ACCOUNTS)
     now = int(time.time())
     found = []
     for n in range(count):

@@ -115,7 +115,7 @@ async def main(port: int, kind: Kind, count: int, connections: int, seed: str, p
     at = {f"p{p}_ms": round(took[min(len(took) - 1, len(took) * p // 100)] * 1000, 3) for p in (50, 95, 99)}
     example = load.example[:300].decode(errors="replace")
     found = {"rate": round(len(took) / elapsed, 1), "begun": load.begun, "bad": load.bad, "example": example}
-    print(json.dumps(found | at))
+    print(json.dumps(found | at | {"max_ms": round(took[-1] * 1000, 3)}))
     for transport, _ in made:
         transport.abort()
 

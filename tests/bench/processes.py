@@ -17,6 +17,7 @@ from app.store import db
 from tests.bench.deliveries import PLATFORM, SECRET, Kind
 
 PATH = "/webhooks/stripe"
+AUTHORIZATIONS_PATH = "/webhooks/stripe/authorizations"
 CONNECTIONS = 64
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,17 +66,30 @@ def running(
 @contextlib.contextmanager
 def product(dsn: str) -> Iterator[tuple[int, int, int]]:
     """The service as it is run: a server without workers and one worker, where no Stripe answers. Port, process ids."""
+    with (
+        serving(dsn) as (port, server_pid),
+        running([sys.executable, "-m", "app", "worker"], _environment(dsn)) as worker,
+    ):
+        yield port, server_pid, worker.pid
+
+
+@contextlib.contextmanager
+def serving(dsn: str) -> Iterator[tuple[int, int]]:
+    """The server of the service alone, as it is run without workers. Port and process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
+    serve = [sys.executable, "-m", "app", "serve", "--workers", "0", "--port", str(port)]
+    with running(serve, _environment(dsn)) as process:
+        await_port(port, process)
+        yield port, process.pid
+
+
+def _environment(dsn: str) -> dict[str, str]:
     ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_bench", "STRIPE_API_BASE": "http://127.0.0.1:9"}
     ours |= {"STRIPE_WEBHOOK_SECRETS": SECRET, "PLATFORM_ACCOUNT_ID": PLATFORM}
     ours |= {"CARDRAIL_LOG_LEVEL": "warning"}
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
-    serve = [sys.executable, "-m", "app", "serve", "--workers", "0", "--port", str(port)]
-    with running(serve, env) as serving, running([sys.executable, "-m", "app", "worker"], env) as worker:
-        await_port(port, serving)
-        yield port, serving.pid, worker.pid
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
 
 
 def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -92,7 +106,8 @@ def load(
 ) -> dict[str, Any]:
     """Send ``count`` fresh deliveries; every answer must be a 200."""
     command = [sys.executable, "-m", "tests.bench.load", str(port), kind, str(count), str(connections)]
-    command += [f"{time.time_ns() // 1000:x}", PATH, *([str(rate)] if rate else [])]
+    path = AUTHORIZATIONS_PATH if kind == "purchase" else PATH
+    command += [f"{time.time_ns() // 1000:x}", path, *([str(rate)] if rate else [])]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     result: dict[str, Any] = json.loads(done.stdout)
     if result["bad"]:

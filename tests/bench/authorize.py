@@ -1,0 +1,192 @@
+"""Real-time authorizations while the server accepts other events: how long and how much, on empty tables and full ones.
+
+The cost of a decision is processor time of the server and of the PostgreSQL backends that serve it, as is that of an
+accepted event: the server runs with the events alone, then with both, and what it uses more is the decisions'.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.store import embedded, schema
+from tests.bench.processes import Report, cpu_s, load, serving, sql
+
+EVENTS_PER_S, DECISIONS_PER_S = 2_000, 200
+SECONDS = 5
+GROWN_CARDS, GROWN_DECISIONS = 10_000, 100_000
+FULL_CARDS, FULL_DECISIONS = 100_000, 1_000_000
+
+# Accounts as the deliveries name them: acct_ and at least four digits, filled up with `a`.
+_CARDS = """
+WITH made AS (SELECT rpad('acct_' || lpad(n::text, 4, '0'), 18, 'a') AS account_id FROM generate_series(0, {0} - 1) AS n),
+holder AS (
+    INSERT INTO accounts (account_id, state, facts)
+    SELECT account_id, 'live', jsonb_build_object('balance', jsonb_build_object(
+               'available', jsonb_build_object('usdc', 1000000000), 'at', extract(epoch FROM now())::bigint * 1000))
+      FROM made ON CONFLICT DO NOTHING
+)
+INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)
+SELECT account_id, 'ic_1SDemo0001', 'card', 'active', '{{"cardholder": "ich_1", "spending_controls": {{}}}}', now()
+  FROM made ON CONFLICT DO NOTHING
+"""
+_DECISIONS = """
+INSERT INTO decisions (account_id, authorization_id, request_event_id, card_id, approved, reason, amount, currency,
+                       requested, inputs, took_us, stripe_reason, stripe_approved, decided_at)
+SELECT rpad('acct_' || lpad((n % {1})::text, 4, '0'), 18, 'a'), 'iauth_old' || n, 'evt_old' || n, 'ic_1SDemo0001', true,
+       'approved', 100, 'usd', 100, '{{"held": 0, "history": 0, "category": "taxis", "reserved": 100}}', 900,
+       'webhook_approved', true, now() - n % 200 * interval '1 day'
+  FROM generate_series(1, {0}) AS n
+"""
+_DEBITS = """
+INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)
+SELECT account_id, 'rd_' || authorization_id, 'received_debit', 'succeeded', jsonb_build_object('authorization',
+       authorization_id, 'amount', jsonb_build_object('value', 100, 'currency', 'usdc')), decided_at
+  FROM decisions WHERE authorization_id LIKE 'iauth_old%'
+"""
+_EMPTY = "TRUNCATE events, accounts, objects, journal, decisions, decision_turns CASCADE"
+_BACKENDS = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = '{0}'"
+_DEFAULTED = "SELECT count(*) FROM decisions WHERE reason = 'no_decision_in_time'"
+
+
+@dataclass
+class Measured:
+    """One round: microseconds of processor time an event and a decision cost, and how long decisions took."""
+
+    event_us: float
+    decision_us: float
+    database_us: float
+    took: dict[str, Any]
+
+
+def authorize(dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """200 decisions a second beside 2,000 events a second; then with full tables (a tenth of it without --full)."""
+    cards, kept = (FULL_CARDS, FULL_DECISIONS) if full else (GROWN_CARDS, GROWN_DECISIONS)
+    sql(dsn, _EMPTY, _CARDS.format(2_000))
+    empty = _measured(dsn, rounds)
+    defaulted = int(sql(dsn, _DEFAULTED))
+    _held_against_limits(empty, defaulted, report)
+    sql(dsn, _EMPTY, _CARDS.format(cards), _DECISIONS.format(kept, cards), _DEBITS, "ANALYZE", "CHECKPOINT")
+    grown = _measured(dsn, rounds)
+    print(f"authorize, {kept:,} decisions kept of {cards:,} cards: {_told(grown)}")
+    ratio = _median(grown, lambda one: one.decision_us) / _median(empty, lambda one: one.decision_us)
+    report.at_most(f"cost of a decision with {kept:,} kept, against none", ratio, 1.2)
+    sql(dsn, _EMPTY, "CHECKPOINT")
+
+
+def _measured(dsn: str, rounds: int) -> list[Measured]:
+    with serving(dsn) as (port, pid):
+        load(port, "snapshot", 1_000)
+        load(port, "purchase", 1_000)
+        return [_round(dsn, port, pid) for _ in range(rounds)]
+
+
+def _round(dsn: str, port: int, pid: int) -> Measured:
+    events, decisions = EVENTS_PER_S * SECONDS, DECISIONS_PER_S * SECONDS
+    before = _used(dsn, pid)
+    load(port, "snapshot", events, rate=EVENTS_PER_S)
+    alone = _used(dsn, pid)
+    with ThreadPoolExecutor() as both:
+        other = both.submit(load, port, "snapshot", events, rate=EVENTS_PER_S)
+        took = load(port, "purchase", decisions, rate=DECISIONS_PER_S)
+        other.result()
+    together = _used(dsn, pid)
+    server, storing, _ = (now - then for now, then in zip(alone, before, strict=True))
+    server_more, _, deciding = (now - then for now, then in zip(together, alone, strict=True))
+    decision_us = (server_more - server + deciding) / decisions * 1e6
+    return Measured((server + storing) / events * 1e6, decision_us, deciding / decisions * 1e6, took)
+
+
+def _used(dsn: str, pid: int) -> tuple[float, float, float]:
+    """Processor seconds so far: of the server, of the backends that store events, of those that serve decisions."""
+    families = (sql(dsn, _BACKENDS.format(name)) or [] for name in ("receive", "authorize"))
+    receive, deciding = (sum(cpu_s(backend) for backend in family) for family in families)
+    return cpu_s(pid), receive, deciding
+
+
+def _held_against_limits(empty: list[Measured], defaulted: int, report: Report) -> None:
+    print(f"authorize, empty tables: {_told(empty)}; load {os.getloadavg()[0]:.1f}")
+    report.at_most("decision p99 beside 2,000 events/s, ms", _median(empty, lambda one: one.took["p99_ms"]), 50)
+    report.at_most("decision at most, ms", max(one.took["max_ms"] for one in empty), 500)
+    report.at_most("decisions that the default answered", defaulted, 0)
+    times = _median(empty, lambda one: one.decision_us / one.event_us)
+    report.at_most("cost of a decision, times an accepted event's", times, 3)
+
+
+def _told(rounds: list[Measured]) -> str:
+    event, decision, database, p50, p99 = (
+        _median(rounds, part)
+        for part in (
+            lambda one: one.event_us,
+            lambda one: one.decision_us,
+            lambda one: one.database_us,
+            lambda one: one.took["p50_ms"],
+            lambda one: one.took["p99_ms"],
+        )
+    )
+    return f"a decision {decision:.0f} us CPU ({database:.0f} in PostgreSQL), an event {event:.0f}; p50 {p50:.1f}, p99 {p99:.1f} ms"
+
+
+def _median(rounds: list[Measured], part: Callable[[Measured], float]) -> float:
+    return statistics.median(part(one) for one in rounds)
+
+
+def stopped(_dsn: str, report: Report, rounds: int, full: bool) -> None:
+    """PostgreSQL frozen, then ended, under 200 decisions a second: every request is answered within 2 s, and kept later."""
+    for how, stop in (("frozen", _freeze), ("ended", _end)):
+        folder = Path(tempfile.mkdtemp(prefix="cardrail-bench-stopped-"))
+        try:
+            took, missing = _under_load(folder, stop)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        print(f"PostgreSQL {how} under load: p50 {took['p50_ms']:.1f}, p99 {took['p99_ms']:.1f} ms")
+        report.at_most(f"answer with PostgreSQL {how}, at most, ms", took["max_ms"], 2_000)
+        report.at_most(f"answers not kept after PostgreSQL was {how}", missing, 0)
+
+
+def _under_load(folder: Path, stop: Callable[[embedded.Embedded], None]) -> tuple[dict[str, Any], int]:
+    postgres = embedded.start(folder)
+    try:
+        asyncio.run(schema.migrate(postgres.dsn()))
+        sql(postgres.dsn(), _CARDS.format(2_000))
+        count = DECISIONS_PER_S * SECONDS * 2
+        with serving(postgres.dsn()) as (port, _):
+            threading.Timer(SECONDS / 2, stop, [postgres]).start()
+            took = load(port, "purchase", count, rate=DECISIONS_PER_S)
+            postgres = embedded.start(folder)
+            return took, _missing(postgres.dsn(), count, 30)
+    finally:
+        embedded.stop(postgres, mode="immediate")
+
+
+def _missing(dsn: str, count: int, within_s: float) -> int:
+    """How many decisions are not kept, once all are or patience ends."""
+    until = time.monotonic() + within_s
+    while True:
+        kept = int(sql(dsn, "SELECT count(*) FROM decisions"))
+        if kept >= count or time.monotonic() > until:
+            return count - kept
+        time.sleep(0.2)
+
+
+def _freeze(postgres: embedded.Embedded) -> None:
+    """Stop every backend of the server's decisions for as long as the load lasts, then let them go on."""
+    pids: list[int] = sql(postgres.dsn(), _BACKENDS.format("authorize"))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(SECONDS)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _end(postgres: embedded.Embedded) -> None:
+    embedded.stop(postgres, mode="immediate")
