@@ -24,7 +24,7 @@ from app.store.decision_facts import Earlier, Facts
 from app.store.decisions import Decided
 from app.stripe.envelope import Envelope
 
-GATHER_S = 0.010
+GATHER_S = 0.020
 BATCH_MAX = 64
 ROUNDS_MAX = 100
 """How often a decision is made again because another process decided for the same account meanwhile."""
@@ -98,44 +98,50 @@ class Decider:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun_at = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
+        self._next: asyncio.Handle | None = None
+        self._idle: list[Connection] = []
 
     def decide(self, ask: Ask) -> asyncio.Future[Answer]:
         """The answer, once it is recorded; whoever waits no longer cancels it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append(_Waiting(ask, done, loop.time()))
-        self._begin()
+        self._look()
         return done
 
     async def close(self, wait_s: float) -> None:
-        """Let what is under way end, for at most ``wait_s``."""
+        """Let what is under way end, for at most ``wait_s``, and give the connections back."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=wait_s)
+        while self._idle:
+            await self._pool.release(self._idle.pop())
 
-    def _begin(self) -> None:
-        """Begin a batch, unless every connection is taken or the last batch has only just begun."""
-        if self._timer is not None or len(self._tasks) >= self._running_max:
+    def _look(self) -> None:
+        """See to it that a batch begins when it may: what arrives in the same turn of the loop shares it."""
+        if self._next is not None or len(self._tasks) >= self._running_max:
             return
         first = next((one for one in self._waiting if one.account not in self._busy), None)
         if first is None:
             return
         loop = asyncio.get_running_loop()
-        at = self._begun_at + GATHER_S
-        # Whoever waited for the batch before it (the same account again) has waited enough.
-        if first.since > self._begun_at and loop.time() < at:
-            self._timer = loop.call_at(at, self._gathered)
-            return
-        self._begun_at = loop.time()
+        # Whoever waited for the batch before (the same account again) has waited enough.
+        if first.since > self._begun_at and loop.time() < self._begun_at + GATHER_S:
+            self._next = loop.call_at(self._begun_at + GATHER_S, self._begin)
+        else:
+            self._next = loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._next, self._begun_at = None, loop.time()
         batch = self._next_batch()
         if batch:
             task = loop.create_task(self._run(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
 
-    def _gathered(self) -> None:
-        self._timer = None
-        self._begin()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._look()
 
     def _next_batch(self) -> list[_Waiting]:
         """The oldest request of each account that is not being decided; of those nobody waits for, none."""
@@ -161,7 +167,6 @@ class Decider:
                 _fail(one, error)
         finally:
             self._busy.difference_update(one.account for one in batch)
-            asyncio.get_running_loop().call_soon(self._begin)
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Together; singly when one of them cannot be; once more on a fresh connection when ours turns out to be dead."""
@@ -175,8 +180,14 @@ class Decider:
             else:
                 raise
         except LOST:
-            await self._pool.expire_connections()
+            await self._renew()
             await self._decide(batch)
+
+    async def _renew(self) -> None:
+        """What we kept is as dead as the one that failed."""
+        await self._pool.expire_connections()
+        while self._idle:
+            await self._pool.release(self._idle.pop())
 
     async def _alone(self, one: _Waiting) -> None:
         try:
@@ -189,12 +200,17 @@ class Decider:
             left = [one for one in batch if not one.done.done()]
             if not left:
                 return
-            async with self._pool.acquire() as conn:
-                try:
-                    await self._round(conn, left)
-                except BaseException:
-                    conn.terminate()
-                    raise
+            conn = self._idle.pop() if self._idle else await self._pool.acquire()
+            try:
+                await self._round(conn, left)
+            except BaseException:
+                conn.terminate()
+                await self._pool.release(conn)
+                raise
+            if len(self._idle) < self._running_max:
+                self._idle.append(conn)
+            else:
+                await self._pool.release(conn)
         msg = "others decide for the same account all the time"
         raise TimeoutError(msg)
 

@@ -32,8 +32,8 @@ def _since(limits: str, otherwise: str) -> str:
         WHEN jsonb_path_exists({limits}, '$[*].interval ? (@ != "per_authorization" && @ != "daily"
                                           && @ != "weekly" && @ != "monthly" && @ != "yearly")')
             THEN '-infinity'::timestamptz
-        WHEN {limits} @> '[{{"interval": "yearly"}}]' THEN least($8::timestamptz, $9::timestamptz, $10::timestamptz)
-        ELSE least($8::timestamptz, $9::timestamptz) END"""
+        WHEN {limits} @> '[{{"interval": "yearly"}}]' THEN least($4::timestamptz, $5::timestamptz, $6::timestamptz)
+        ELSE least($4::timestamptz, $5::timestamptz) END"""
 
 
 def _spent(asked: str) -> str:
@@ -41,10 +41,10 @@ def _spent(asked: str) -> str:
     return f"""
     SELECT jsonb_agg(jsonb_strip_nulls(to_jsonb(s))) FROM (
         SELECT category, sum(amount) AS all_time,
-               sum(amount) FILTER (WHERE decided_at >= $7) AS daily,
-               sum(amount) FILTER (WHERE decided_at >= $8) AS weekly,
-               sum(amount) FILTER (WHERE decided_at >= $9) AS monthly,
-               sum(amount) FILTER (WHERE decided_at >= $10) AS yearly
+               sum(amount) FILTER (WHERE decided_at >= $3) AS daily,
+               sum(amount) FILTER (WHERE decided_at >= $4) AS weekly,
+               sum(amount) FILTER (WHERE decided_at >= $5) AS monthly,
+               sum(amount) FILTER (WHERE decided_at >= $6) AS yearly
           FROM {asked} WHERE yes GROUP BY category) AS s"""  # noqa: S608 - parts of this file only
 
 
@@ -53,8 +53,8 @@ _ASKED = """decided_at, reason, coalesce(stripe_approved, approved) AS yes,
                coalesce(inputs ->> 'category', '') AS category"""
 
 _FACTS = f"""
-SELECT found.* FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $13::text[])
-       WITH ORDINALITY AS ask (account_id, card_id, authorization_id, card_since, holder_since, holder_id, place)
+SELECT place, found.* FROM jsonb_to_recordset($1) AS ask (place int, account_id text, card_id text, authorization_id text,
+                                                 holder_id text, card_since timestamptz, holder_since timestamptz)
 CROSS JOIN LATERAL (
     WITH account AS MATERIALIZED (
         SELECT state, hold IS NOT NULL OR facts ->> 'hold' IS NOT NULL AS held,
@@ -64,7 +64,7 @@ CROSS JOIN LATERAL (
           FROM accounts WHERE account_id = ask.account_id
     ), card AS MATERIALIZED (
         SELECT state, data -> 'spending_controls' AS controls, coalesce(data ->> 'cardholder', ask.holder_id) AS holder_id,
-               {_since("data #> '{spending_controls,spending_limits}'", "$6::timestamptz")} AS since
+               {_since("data #> '{spending_controls,spending_limits}'", "$2::timestamptz")} AS since
           FROM objects WHERE account_id = ask.account_id AND object_id = ask.card_id AND kind = 'card'
     ), holder AS MATERIALIZED (
         SELECT o.state, o.data -> 'spending_controls' AS controls,
@@ -75,22 +75,19 @@ CROSS JOIN LATERAL (
         SELECT authorization_id, max(decided_at) AS last,
                sum(CASE WHEN approved THEN coalesce((inputs ->> 'reserved')::bigint, amount) ELSE requested END) AS reserved
           FROM decisions
-         WHERE account_id = ask.account_id AND decided_at > $11 AND coalesce(stripe_approved, approved)
-           AND request_event_id <> ALL ($12::text[])
+         WHERE account_id = ask.account_id AND decided_at > $7 AND coalesce(stripe_approved, approved)
+           AND request_event_id <> ALL ($8::text[])
          GROUP BY authorization_id
-    ), debits AS MATERIALIZED (
-        SELECT o.data ->> 'authorization' AS authorization_id,
-               sum((o.data #>> '{{amount,value}}')::bigint) AS amount, bool_or(o.state IN ('canceled', 'failed')) AS released
-          FROM account, objects o
-         WHERE o.account_id = ask.account_id AND o.kind = 'received_debit'
-           AND o.data ->> 'authorization' IN (SELECT authorization_id FROM holds)
-           AND o.observed_at <= account.balance_at + interval '5 seconds'
-         GROUP BY 1
     ), open AS (
         SELECT sum(greatest(h.reserved - coalesce(d.amount, 0), 0)) AS amount
-          FROM account, holds h
+          FROM account CROSS JOIN holds h
           LEFT JOIN objects a ON a.account_id = ask.account_id AND a.object_id = h.authorization_id
-          LEFT JOIN debits d ON d.authorization_id = h.authorization_id
+         CROSS JOIN LATERAL (
+               SELECT sum((o.data #>> '{{amount,value}}')::bigint) AS amount, bool_or(o.state IN ('canceled', 'failed')) AS released
+                 FROM objects o
+                WHERE o.account_id = ask.account_id AND o.kind = 'received_debit'
+                  AND o.data ->> 'authorization' = h.authorization_id
+                  AND o.observed_at <= account.balance_at + interval '5 seconds') AS d
          WHERE NOT coalesce(d.released, false)
            AND NOT coalesce(a.updated_at > h.last AND (
                    a.state IN ('reversed', 'expired')
@@ -105,10 +102,10 @@ CROSS JOIN LATERAL (
     ), asked AS MATERIALIZED (
         SELECT {_ASKED} FROM decisions
          WHERE account_id = ask.account_id AND card_id = ask.card_id
-           AND decided_at >= least(ask.card_since, (SELECT since FROM card)) AND request_event_id <> ALL ($12::text[])
+           AND decided_at >= least(ask.card_since, (SELECT since FROM card)) AND request_event_id <> ALL ($8::text[])
     ), asked_of_holder AS MATERIALIZED (
         SELECT {_ASKED} FROM decisions
-         WHERE account_id = ask.account_id AND request_event_id <> ALL ($12::text[])
+         WHERE account_id = ask.account_id AND request_event_id <> ALL ($8::text[])
            AND decided_at >= least(ask.holder_since, (SELECT since FROM holder))
            AND card_id IN (SELECT c.object_id FROM objects c, card
                             WHERE c.account_id = ask.account_id AND c.kind = 'card'
@@ -119,18 +116,20 @@ CROSS JOIN LATERAL (
            (coalesce((SELECT amount FROM open), 0) + coalesce((SELECT amount FROM sent), 0))::bigint AS open,
            ({_spent("asked")}) AS spent,
            CASE WHEN least(ask.holder_since, holder.since) < '9000-01-01Z' THEN ({_spent("asked_of_holder")}) END AS holder_spent,
-           (SELECT count(*) FROM asked WHERE decided_at > $6 AND reason <> 'velocity_count') AS velocity_count,
-           (SELECT coalesce(sum(amount), 0)::bigint FROM asked WHERE decided_at > $6 AND yes) AS velocity_amount,
+           pace.velocity_count, pace.velocity_amount,
            (SELECT jsonb_agg(jsonb_build_object(
                        'event', request_event_id, 'approved', approved, 'counts', coalesce(stripe_approved, approved),
                        'reason', reason, 'amount', amount, 'requested', requested, 'partial', inputs -> 'partial',
                        'held', inputs -> 'held', 'history', inputs -> 'history'))
               FROM decisions WHERE account_id = ask.account_id AND authorization_id = ask.authorization_id
-               AND request_event_id <> ALL ($12::text[])) AS earlier,
+               AND request_event_id <> ALL ($8::text[])) AS earlier,
            coalesce((SELECT turn FROM decision_turns WHERE account_id = ask.account_id), 0) AS turn
       FROM (VALUES (1)) AS always
       LEFT JOIN account ON true LEFT JOIN card ON true LEFT JOIN holder ON true
-) AS found ORDER BY place
+     CROSS JOIN (SELECT count(*) FILTER (WHERE reason <> 'velocity_count') AS velocity_count,
+                        coalesce(sum(amount) FILTER (WHERE yes), 0)::bigint AS velocity_amount
+                   FROM asked WHERE decided_at > $2) AS pace
+) AS found
 """  # noqa: S608 - parts of this file only
 
 
@@ -170,24 +169,30 @@ async def read(
     starts = interval_starts(at_ms)
     now = datetime.fromtimestamp(at_ms / 1000, UTC)
     velocity_start = now - timedelta(seconds=rules.velocity.window_s)
-    of_rules = _reach(rules, starts)
+    least = min(velocity_start, _reach(rules, starts))
     rows: list[Row] = await conn.fetch(
         _FACTS,
-        [account_id for account_id, _ in asked],
-        [request.card for _, request in asked],
-        [request.authorization for _, request in asked],
-        [min(velocity_start, of_rules, _looks_back(request.controls, starts)) for _, request in asked],
-        [_looks_back(request.holder_controls, starts) for _, request in asked],
+        [
+            {
+                "place": place,
+                "account_id": account_id,
+                "card_id": request.card,
+                "authorization_id": request.authorization,
+                "holder_id": request.holder,
+                "card_since": min(least, _looks_back(request.controls, starts)),
+                "holder_since": _looks_back(request.holder_controls, starts),
+            }
+            for place, (account_id, request) in enumerate(asked)
+        ],
         velocity_start,
         starts["daily"],
         starts["weekly"],
         starts["monthly"],
         starts["yearly"],
         now - timedelta(days=HOLDS_KEPT_DAYS),
-        list(ignoring),
-        [request.holder for _, request in asked],
+        ignoring,
     )
-    return [_facts(row) for row in rows]
+    return [_facts(row) for row in sorted(rows, key=lambda row: int(row["place"]))]
 
 
 def _facts(row: Row) -> Facts:

@@ -23,11 +23,10 @@ _mismatches = Counter(
 
 _TAKE = """
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], $6::text[], $7::text[],
-                         $8::bool[], $9::text[], $10::bigint[], $11::text[], $12::bigint[], $13::jsonb[], $14::int[],
-                         $15::float8[], $16::bigint[])
-        AS g (account_id, request_event_id, type, created, payload, authorization_id, card_id,
-              approved, reason, amount, currency, requested, inputs, took_us, decided_ms, turn)
+    SELECT g.*, ($2::bytea[])[place] AS payload FROM jsonb_to_recordset($1) AS g
+        (place int, account_id text, request_event_id text, type text, created timestamptz, authorization_id text,
+         card_id text, approved bool, reason text, amount bigint, currency text, requested bigint, inputs jsonb,
+         took_us int, decided_ms float8, turn bigint)
 ), taken AS (
     INSERT INTO decision_turns AS t (account_id, turn) SELECT account_id, turn FROM given ORDER BY account_id
         ON CONFLICT (account_id) DO UPDATE SET turn = t.turn + 1 {condition}
@@ -99,25 +98,29 @@ async def record_answered(conn: Connection, decided: Decided) -> None:
 
 
 async def _write(conn: Connection, statement: str, decided: Sequence[Decided], turns: Sequence[int]) -> set[str]:
-    rows: list[Row] = await conn.fetch(
-        statement,
-        [d.account_id for d in decided],
-        [d.event_id for d in decided],
-        [d.type for d in decided],
-        [d.created for d in decided],
-        sealed.seal_all(conn, sealed.EVENTS, "payload", ((d.account_id, d.event_id, d.payload) for d in decided)),
-        [d.request.authorization for d in decided],
-        [d.request.card for d in decided],
-        [d.approved for d in decided],
-        [d.reason for d in decided],
-        [d.amount for d in decided],
-        [d.request.currency for d in decided],
-        [d.request.amount for d in decided],
-        [d.inputs for d in decided],
-        [d.took_us for d in decided],
-        [d.decided_at_ms for d in decided],
-        turns,
-    )
+    given = [
+        {
+            "place": place,
+            "account_id": one.account_id,
+            "request_event_id": one.event_id,
+            "type": one.type,
+            "created": one.created,
+            "authorization_id": one.request.authorization,
+            "card_id": one.request.card,
+            "approved": one.approved,
+            "reason": one.reason,
+            "amount": one.amount,
+            "currency": one.request.currency,
+            "requested": one.request.amount,
+            "inputs": one.inputs,
+            "took_us": one.took_us,
+            "decided_ms": one.decided_at_ms,
+            "turn": turn,
+        }
+        for place, (one, turn) in enumerate(zip(decided, turns, strict=True), 1)
+    ]
+    payloads = sealed.seal_all(conn, sealed.EVENTS, "payload", ((d.account_id, d.event_id, d.payload) for d in decided))
+    rows: list[Row] = await conn.fetch(statement, given, payloads)
     return {row["account_id"] for row in rows}
 
 

@@ -5,6 +5,7 @@ accepted event: the server runs with the events alone, then with both, and what 
 """
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -23,6 +24,8 @@ from tests.bench.processes import Report, cpu_s, load, serving, sql
 
 EVENTS_PER_S, DECISIONS_PER_S = 2_000, 200
 SECONDS = 5
+WAITING_MAX = 400
+"""Connections while nobody decides: as many as requests may wait for the deadline at once."""
 GROWN_CARDS, GROWN_DECISIONS = 10_000, 100_000
 FULL_CARDS, FULL_DECISIONS = 100_000, 1_000_000
 
@@ -91,19 +94,22 @@ def _measured(dsn: str, rounds: int) -> list[Measured]:
 
 
 def _round(dsn: str, port: int, pid: int) -> Measured:
+    """The events alone, then both, then the events alone again: what drifts in between weighs on neither side."""
     events, decisions = EVENTS_PER_S * SECONDS, DECISIONS_PER_S * SECONDS
-    before = _used(dsn, pid)
+    used = [_used(dsn, pid)]
     load(port, "snapshot", events, rate=EVENTS_PER_S)
-    alone = _used(dsn, pid)
+    used.append(_used(dsn, pid))
     with ThreadPoolExecutor() as both:
         other = both.submit(load, port, "snapshot", events, rate=EVENTS_PER_S)
         took = load(port, "purchase", decisions, rate=DECISIONS_PER_S)
         other.result()
-    together = _used(dsn, pid)
-    server, storing, _ = (now - then for now, then in zip(alone, before, strict=True))
-    server_more, _, deciding = (now - then for now, then in zip(together, alone, strict=True))
-    decision_us = (server_more - server + deciding) / decisions * 1e6
-    return Measured((server + storing) / events * 1e6, decision_us, deciding / decisions * 1e6, took)
+    used.append(_used(dsn, pid))
+    load(port, "snapshot", events, rate=EVENTS_PER_S)
+    used.append(_used(dsn, pid))
+    first, together, last = ([b - a for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(used))
+    server, storing = (first[0] + last[0]) / 2, (first[1] + last[1]) / 2
+    decision_us = (together[0] - server + together[2]) / decisions * 1e6
+    return Measured((server + storing) / events * 1e6, decision_us, together[2] / decisions * 1e6, took)
 
 
 def _used(dsn: str, pid: int) -> tuple[float, float, float]:
@@ -161,7 +167,7 @@ def _under_load(folder: Path, stop: Callable[[embedded.Embedded], None]) -> tupl
         count = DECISIONS_PER_S * SECONDS * 2
         with serving(postgres.dsn()) as (port, _):
             threading.Timer(SECONDS / 2, stop, [postgres]).start()
-            took = load(port, "purchase", count, rate=DECISIONS_PER_S)
+            took = load(port, "purchase", count, rate=DECISIONS_PER_S, connections=WAITING_MAX)
             postgres = embedded.start(folder)
             return took, _missing(postgres.dsn(), count, 30)
     finally:

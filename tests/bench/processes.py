@@ -88,7 +88,7 @@ def serving(dsn: str) -> Iterator[tuple[int, int]]:
 def _environment(dsn: str) -> dict[str, str]:
     ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_bench", "STRIPE_API_BASE": "http://127.0.0.1:9"}
     ours |= {"STRIPE_WEBHOOK_SECRETS": SECRET, "PLATFORM_ACCOUNT_ID": PLATFORM}
-    ours |= {"CARDRAIL_LOG_LEVEL": "warning"}
+    ours |= {"CARDRAIL_LOG_LEVEL": "error"}
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | ours
 
 
