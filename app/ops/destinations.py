@@ -32,10 +32,12 @@ def door(parts: Parts, url: str | None) -> str:
     given = (url or parts.settings.base_url).rstrip("/")
     split = urlsplit(given)
     if split.scheme not in ("http", "https") or not split.hostname:
-        raise BadInput(f"{given} is no http(s) address.", code="bad_url")
+        raise BadInput(f"{given} is no http(s) address.", code="bad_url", status=422)
     if parts.settings.livemode and split.scheme != "https":
         raise BadInput(
-            "Stripe posts to https only in live mode: set CARDRAIL_PUBLIC_URL or give --url.", code="bad_url"
+            "Stripe posts to https only in live mode: set CARDRAIL_PUBLIC_URL or give --url.",
+            code="bad_url",
+            status=422,
         )
     return given if split.path.rstrip("/") else given + destinations.DOOR
 

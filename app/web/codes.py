@@ -41,7 +41,6 @@ CODES: tuple[Code, ...] = (
         ("streams",),
     ),
     Code("empty_filter", 400, "A bulk replay without a filter would replay everything.", "Name one.", ("replays",)),
-    Code("bad_url", 400, "Stripe cannot post to this address.", "Name an https address.", ("operations",)),
     Code("bad_replay", 400, "Mode, rate or reason of a replay will not do.", "Correct it.", ("replays",)),
     # 401, 403: who asks
     Code("unauthenticated", 401, "No API key came with the request.", "Send `Authorization: Bearer <key>`."),
@@ -199,7 +198,7 @@ CODES: tuple[Code, ...] = (
         422,
         "Notices cannot be posted to this URL: https is needed, and no user, password or fragment.",
         "Correct it; `CARDRAIL_RECEIVERS=any` allows http.",
-        ("subscriptions",),
+        ("subscriptions", "operations"),
     ),
     Code("unknown_host", 422, "The URL's host has no address.", "Correct it.", ("subscriptions",)),
     Code(

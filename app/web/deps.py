@@ -185,6 +185,14 @@ class Page:
         cursor = encode_cursor([kept[-1][k] for k in key]) if len(rows) > self.limit else None
         return Json({"data": [shown(row) for row in kept], "next_cursor": cursor})
 
+    def of_whole(self, rows: Sequence[Row], key: str) -> Json:
+        """The answer, from a short list that was read as a whole, in its own order."""
+        known = [row[key] for row in rows]
+        if self.after is not None and self.after[0] not in known:
+            raise BadInput("What the cursor named is gone: begin again.", code="bad_cursor")
+        start = 0 if self.after is None else known.index(self.after[0]) + 1
+        return self.of(rows[start : start + self.fetched], [key], dict)
+
     @property
     def fetched(self) -> int:
         return self.limit + 1

@@ -5,7 +5,8 @@ a defect answers ``internal`` and is logged.
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -78,6 +79,19 @@ def _field(location: Sequence[int | str]) -> str:
     return ".".join(parts[1:] if parts and parts[0] in {"body", "query", "path", "header"} else parts) or "body"
 
 
+_OF_ONE_FIELD = re.compile(r"([a-z_]+): (.+)", re.DOTALL)
+
+
+def _fault(wrong: Mapping[str, Any]) -> dict[str, str]:
+    """Which field, and why. A rule over several fields that blames one begins its sentence with it: ``shipping: ...``."""
+    where, said = wrong["loc"], str(wrong["msg"])
+    if wrong["type"] == "value_error":
+        said = said.removeprefix("Value error, ")
+        if (blamed := _OF_ONE_FIELD.fullmatch(said)) is not None:
+            where, said = (*where, blamed[1]), blamed[2]
+    return {"field": _field(where), "message": said}
+
+
 async def _own(_request: Request, error: Exception) -> Response:
     assert isinstance(error, CardrailError)
     return of_error(error)
@@ -88,7 +102,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     wrong = error.errors()
     if any(e["type"] == "json_invalid" for e in wrong):
         return answer(400, "bad_json", "The body is no JSON.")
-    errors = [{"field": _field(e["loc"]), "message": str(e["msg"])} for e in wrong]
+    errors = [_fault(e) for e in wrong]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:5])
     return answer(422, "invalid", detail, errors=errors)
 

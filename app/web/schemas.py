@@ -51,7 +51,7 @@ class Body(BaseModel):
     def _storable(self) -> Self:
         for name, value in self:
             if isinstance(value, str) and "\x00" in value:
-                raise PydanticCustomError("text", "{name} holds a NUL character", {"name": name})
+                raise ValueError(f"{name}: Holds a NUL character")
         return self
 
 

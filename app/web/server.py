@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -13,9 +14,23 @@ from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, calm_collector
 from app.wiring import measuring, open_services, process_name, warn_of_known_key, working
 
+STOP_MAX_S = 10
+"""How long requests that are under way may take once the process is told to end."""
+
 
 class _Server(uvicorn.Server):
-    """Ends on SIGINT and SIGTERM without raising the signal anew: what stands around it must still be closed."""
+    """Ends on SIGINT and SIGTERM without raising the signal anew: what stands around it must still be closed.
+
+    ``before_stop`` is called first, so that requests which only wait come to their end.
+    """
+
+    def __init__(self, config: uvicorn.Config, before_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_stop = before_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._before_stop()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -30,7 +45,8 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
     warn_of_known_key(settings)
     async with open_services(settings) as services:
         authorize = services.authorizer.answer
-        front = FrontDoor(create_app(services, authorize), services.receiver, door_of(services, authorize))
+        app = create_app(services, authorize)
+        front = FrontDoor(app, services.receiver, door_of(services, authorize))
         config = uvicorn.Config(
             front,
             host=host,
@@ -41,8 +57,9 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_graceful_shutdown=STOP_MAX_S,
         )
-        server = _Server(config)
+        server = _Server(config, app.state.watch.close)
         calm_collector()
         worker = working(services, process_name("serve"), workers) if workers else contextlib.nullcontext()
         async with measuring(services), worker:

@@ -30,11 +30,19 @@ class Watch:
         self._services = services
         self._waiters: set[Waiter] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Let everyone go who waits, and nobody wait any more: the process ends, and each is told how it stands."""
+        self._closed = True
+        _tell(list(self._waiters))
 
     async def reached(self, account_id: str, wanted: str, timeout_s: float) -> bool:
         """Return once ``wanted`` is reached, lies behind, or cannot come; False when that took too long. An account
         that does not exist is not waited for.
         """
+        if self._closed:
+            return False
         waiter = Waiter(account_id, wanted)
         self._waiters.add(waiter)
         if self._looking is None or self._looking.done():

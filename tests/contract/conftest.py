@@ -15,7 +15,7 @@ from app.store import db, embedded
 from tests.conftest import _admin
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "openapi.yaml"
-NO_LIMIT = {"CARDRAIL_RATE_LIMIT_PER_S": "0"}
+SETTINGS = {"CARDRAIL_RATE_LIMIT_PER_S": "0", "CARDRAIL_RECEIVERS": "any"}
 _numbers = itertools.count(1)
 
 
@@ -34,7 +34,7 @@ async def live(
     name = f"contract{next(_numbers)}"
     await _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     dsn = postgres.dsn(name)
-    async with running(dsn, tmp_path_factory.mktemp("contract"), NO_LIMIT) as parts:
+    async with running(dsn, tmp_path_factory.mktemp("contract"), SETTINGS) as parts:
         async with httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox:
             for style in ("thin", "snapshot"):
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}

@@ -16,37 +16,51 @@ from tests.contract.conftest import DESCRIPTION, Live
 from tests.web.conftest import add_account
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+ACCOUNT = "acct_1SMxConnDemo"
+COMMAND = "cmd_9c1185a5c5e9fc54612808977e"
 EXAMPLES_MAX = "4"
 SEED = "20261124"
 
 
 async def lay_out(pool: asyncpg.Pool) -> None:
     """The things that the examples of the description name, so that requests reach further than a 404."""
-    account = "acct_1SMxConnDemo"
-    await add_account(pool, account, state="live", seq=1, facts={"enrolled": True, "state": "live", "seen": True})
-    await pool.execute(
-        "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
-        " VALUES ($1, 'ic_1', 'card', 'active', $2, now())",
-        account,
-        {"id": "ic_1", "status": "active"},
-    )
+    if await pool.fetchval("SELECT true FROM accounts WHERE account_id = $1", ACCOUNT):
+        return
+    await add_account(pool, ACCOUNT, state="live", seq=1, facts={"enrolled": True, "state": "live", "seen": True})
+    for name, kind in (("ic_1", "card"), ("ich_1", "cardholder"), ("intok_1", "token")):
+        await pool.execute(
+            "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+            " VALUES ($1, $2, $3, 'active', $4, now())",
+            ACCOUNT,
+            name,
+            kind,
+            {"id": name, "status": "active"},
+        )
     await pool.execute(
         "INSERT INTO journal (account_id, seq, machine, object_id, to_state, event_id, at)"
         " VALUES ($1, 1, 'card', 'ic_1', 'active', 'evt_1', now())",
-        account,
+        ACCOUNT,
     )
+    await park(pool)
+
+
+async def park(pool: asyncpg.Pool) -> None:
+    """A parked event and a parked command, again if they were answered."""
+    await pool.execute("DELETE FROM events WHERE event_id = 'evt_1'")
+    await pool.execute("DELETE FROM outbox WHERE command_id = $1", COMMAND)
     await pool.execute(
         "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status, error)"
         " VALUES ($1, 'evt_1', 'webhook', 'issuing_card.created', 'snapshot', $2, $3, 'parked', $4)",
-        account,
+        ACCOUNT,
         datetime.now(UTC),
         orjson.dumps({"id": "evt_1", "object": "event", "type": "issuing_card.created", "data": {"object": {}}}),
         {"code": "no_object", "message": "data.object is missing."},
     )
     await pool.execute(
         "INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, status, error, caused_by)"
-        " VALUES ($1, 'cmd_9c1185a5c5e9fc54612808977e', 'create_card', 'card/1', 'k', '{}', 'parked', $2, 'evt_1')",
-        account,
+        " VALUES ($1, $2, 'create_card', 'card/1', 'k', '{}', 'parked', $3, 'evt_1')",
+        ACCOUNT,
+        COMMAND,
         {"code": "cap_exceeded", "message": "Above the cap."},
     )
 

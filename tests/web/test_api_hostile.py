@@ -75,3 +75,40 @@ async def test_a_strange_idempotency_key_is_refused_or_taken(api: httpx.AsyncCli
     headers: Any = {"Idempotency-Key": key.encode("latin-1")}
     answer = await api.post("/v1/enrollments", json=enrollment(), headers=headers)
     assert answer.status_code in (202, 422)
+
+
+async def test_a_nul_in_a_text_names_its_field(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/enrollments", json=enrollment(display_name="a\x00b"))
+    assert [error["field"] for error in answer.json()["errors"]] == ["display_name"]
+
+
+async def test_a_rule_over_several_fields_names_the_one_to_change(api: httpx.AsyncClient, services: Services) -> None:
+    await add_account(services.pool, "acct_1")
+    answer = await api.post("/v1/accounts/acct_1/cards", json={"type": "physical"})
+    errors = answer.json()["errors"]
+    assert errors == [{"field": "shipping", "message": "a physical card needs an address"}]
+
+
+@pytest.mark.parametrize("path", ["/v1/accounts?stat=live", "/v1/accounts/acct_1?wait=live", "/v1/brakes?x=1&y=2"])
+async def test_a_parameter_that_does_not_exist_is_refused(api: httpx.AsyncClient, path: str) -> None:
+    answer = await api.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert [e["field"] for e in answer.json()["errors"]] == [p.partition("=")[0] for p in path.split("?")[1].split("&")]
+
+
+async def test_a_wrong_method_is_told_all_that_the_path_takes(api: httpx.AsyncClient) -> None:
+    answer = await api.put("/v1/accounts/acct_1/hold", json={})
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST, DELETE"
+
+
+async def test_a_short_list_is_paged_too(api: httpx.AsyncClient) -> None:
+    for step in ("create_card", "all", "update_card"):
+        await api.put(f"/v1/brakes/{step}", json={"on": True, "reason": "x"})
+    first = (await api.get("/v1/brakes?limit=2")).json()
+    rest = (await api.get("/v1/brakes", params={"cursor": first["next_cursor"]})).json()
+    assert [row["step"] for row in first["data"] + rest["data"]] == ["all", "create_card", "update_card"]
+    assert rest["next_cursor"] is None
+    await api.put("/v1/brakes/create_card", json={"on": False, "reason": "x"})
+    gone = await api.get("/v1/brakes", params={"cursor": first["next_cursor"]})
+    assert (gone.status_code, gone.json()["code"]) == (400, "bad_cursor")

@@ -88,6 +88,13 @@ def test_the_api_says_what_stops_a_request(operation: dict[str, Any]) -> None:
         assert {"400", "413", "415", "422"} <= operation["responses"].keys()
 
 
+@pytest.mark.parametrize("operation", API)
+def test_a_list_can_be_paged(operation: dict[str, Any]) -> None:
+    schema = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if "Listed_" in schema.get("$ref", ""):
+        assert {"limit", "cursor"} <= {parameter["name"] for parameter in operation["parameters"]}
+
+
 def test_every_operation_has_a_name_of_its_own() -> None:
     names = [param.values[0]["operationId"] for param in OPERATIONS if isinstance(param.values[0], dict)]
     assert len(names) == len(set(names))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -11,7 +11,7 @@ from app.ops import requests
 from app.store import controls
 from app.web import schemas
 from app.web.api.accounts import AccountPath
-from app.web.deps import Json, Reader, Svc, Writing, reading
+from app.web.deps import Page, Reader, Svc, Writing, page, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["controls"])
@@ -58,12 +58,12 @@ async def release_hold(
     )
 
 
-@router.get("/brakes", response_model=schemas.Listed[schemas.Brake], responses=documented(401, 403))
-async def list_brakes(services: Svc, _who: Reader) -> Response:
+@router.get("/brakes", response_model=schemas.Listed[schemas.Brake], responses=documented(400, 401, 403, 422))
+async def list_brakes(services: Svc, _who: Reader, asked: Annotated[Page, Depends(page(str))]) -> Response:
     """The steps that stand still."""
     async with reading(services) as conn:
         rows = await controls.brakes(conn)
-    return Json({"data": [{**row, "on": True} for row in rows], "next_cursor": None})
+    return asked.of_whole([{**row, "on": True} for row in rows], "step")
 
 
 @router.put("/brakes/{step}", response_model=schemas.Brake, responses=Wrong)

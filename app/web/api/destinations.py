@@ -1,8 +1,8 @@
 """Event destinations at Stripe over HTTP, and the doctor."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from app.ops import destinations, doctor
 from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.ops import Operation, Wrong
-from app.web.deps import Admin, Json, Operator, Svc
+from app.web.deps import Admin, Json, Operator, Page, Svc, page
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -66,10 +66,10 @@ class Examined(BaseModel):
     checks: list[Check] = Field(description="One by one.")
 
 
-@router.get("/destinations", response_model=schemas.Listed[Destination], responses=documented(401, 403, 503))
-async def list_destinations(services: Svc, _who: Admin) -> Response:
+@router.get("/destinations", response_model=schemas.Listed[Destination], responses=documented(400, 401, 403, 422, 503))
+async def list_destinations(services: Svc, _who: Admin, asked: Annotated[Page, Depends(page(str))]) -> Response:
     """The event destinations at Stripe."""
-    return Json({"data": await destinations.listed(services), "next_cursor": None})
+    return asked.of_whole(await destinations.listed(services), "id")
 
 
 @router.post("/destinations", status_code=202, response_model=Ensured, responses=Wrong)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from app.ops import parked
 from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.ops import Operation, Wrong
-from app.web.deps import Json, Operator, Principal, Reader, Svc, reading
+from app.web.deps import Json, Operator, Page, Principal, Reader, Svc, page, reading
 from app.web.problems import documented
 from app.wiring import Services
 
@@ -46,11 +46,11 @@ class Answered(BaseModel):
     refused: int = Field(description="How many changed meanwhile.", examples=[0])
 
 
-@router.get("/parked", response_model=schemas.Listed[Fingerprint], responses=documented(401, 403))
-async def list_parked(services: Svc, _who: Reader) -> Response:
+@router.get("/parked", response_model=schemas.Listed[Fingerprint], responses=documented(400, 401, 403, 422))
+async def list_parked(services: Svc, _who: Reader, asked: Annotated[Page, Depends(page(str))]) -> Response:
     """What needs a person, by fingerprint, largest group first."""
     async with reading(services) as conn:
-        return Json({"data": await parked.groups(conn), "next_cursor": None})
+        return asked.of_whole(await parked.groups(conn), "fingerprint")
 
 
 @router.post("/parked/{fingerprint}/retries", status_code=202, response_model=Answered, responses=Wrong)
