@@ -4,6 +4,7 @@ A checkpoint comes from the log alone, never from the live state, and each event
 dropped only behind it.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,12 +55,14 @@ def begun(parts: Parts, account_id: str, facts: Any) -> Story:
     )
 
 
-def folded(story: Story, event: rebuilds.Row, known: dict[str, Programme], today: Programme) -> dict[str, Object]:
+def folded(story: Story, event: rebuilds.Row, known: Mapping[str, Programme], today: Programme) -> dict[str, Object]:
     """Fold one event of the log under the programme of its day; the objects it changed. Raises Unfoldable."""
     if event["type"] == REPAIRED:
         return {}
     if event["payload"] is None:
         raise Unfoldable(f"{event['event_id']}: its body was dropped.")
+    if event.get("unsealable") is not None:
+        raise Unfoldable(f"{event['event_id']}: {event['unsealable']}")
     story.programme = known.get(event["programme"] or "", today)
     try:
         return fold(story, translate.happenings(work_of(event).stored)).changed

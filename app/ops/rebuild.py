@@ -7,7 +7,7 @@ account's lease, as one journalled event; folding that event again changes nothi
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from app.errors import CardrailError, Conflict, NotFound
 from app.flow.work import held
 from app.machines.kernel import Object
 from app.machines.lifecycle import Facts
+from app.machines.programme import Programme
 from app.machines.story import Story
 from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
@@ -70,8 +71,10 @@ class Rebuilt(msgspec.Struct, kw_only=True):
         }
 
 
-async def rebuild(conn: asyncpg.Connection, parts: Parts, account_id: str) -> Rebuilt:
-    """Fold the log of one account in memory, from its checkpoint on. Needs a transaction that sees one snapshot. Writes nothing."""
+async def rebuild(
+    conn: asyncpg.Connection, parts: Parts, account_id: str, known: Mapping[str, Programme] | None = None
+) -> Rebuilt:
+    """Fold the log of one account in memory, from its checkpoint on; ``known`` are all programmes. Needs a transaction that sees one snapshot. Writes nothing."""
     row = (await states.load_accounts(conn, [account_id])).get(account_id)
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
@@ -79,15 +82,17 @@ async def rebuild(conn: asyncpg.Connection, parts: Parts, account_id: str) -> Re
     story = checkpoint.begun(parts, account_id, start["facts"] if start else None)
     if start is not None:
         story.objects = {r["object_id"]: held(r) for r in await checkpoints.objects(conn, account_id)}
-    known, events, unreadable = await checkpoint.policies(conn), 0, []
-    async for event in rebuilds.log_of(conn, account_id, after=start["applied_seq"] if start else 0):
-        events += 1
-        try:
-            checkpoint.folded(story, event, known, parts.programme)
-        except checkpoint.Unfoldable as error:
-            unreadable.append(str(error))
-        if events % PAGE == 0:
-            await asyncio.sleep(0)
+    if known is None:
+        known = await checkpoint.policies(conn)
+    events, unreadable = 0, []
+    async for page in rebuilds.log_of(conn, account_id, after=start["applied_seq"] if start else 0):
+        events += len(page)
+        for event in page:
+            try:
+                checkpoint.folded(story, event, known, parts.programme)
+            except checkpoint.Unfoldable as error:
+                unreadable.append(str(error))
+        await asyncio.sleep(0)
     stored = {r["object_id"]: held(r) for r in await rebuilds.objects_of(conn, account_id)}
     return Rebuilt(
         account=account_id,
@@ -127,10 +132,10 @@ def _shape(held_object: Object | None) -> Any:
     return {name: shape[name] for name in ("kind", "state", "data", "observed_at", "version")}
 
 
-async def check(parts: Parts, account_id: str) -> Rebuilt:
+async def check(parts: Parts, account_id: str, known: Mapping[str, Programme] | None = None) -> Rebuilt:
     """Rebuild one account beside the running service and compare. Writes nothing."""
     async with parts.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        return await rebuild(conn, parts, account_id)
+        return await rebuild(conn, parts, account_id, known)
 
 
 async def repair(parts: Parts, account_id: str, actor: Actor) -> dict[str, Any]:
@@ -211,12 +216,12 @@ async def check_all(parts: Parts, progress: Callable[[int, int], None] = lambda 
     differing: list[dict[str, Any]] = []
     while True:
         async with parts.pool.acquire() as conn:
-            page = await rebuilds.accounts_after(conn, after, PAGE)
+            page, known = await rebuilds.accounts_after(conn, after, PAGE), await checkpoint.policies(conn)
         if not page:
             return {"accounts": done, "events": events, "equal": equal, "differing": differing}
         for account in page:
             try:
-                found = await check(parts, account)
+                found = await check(parts, account, known)
                 events, equal = events + found.events, equal + found.equal
                 report = found.report() if not found.equal else None
             except CardrailError as error:

@@ -25,20 +25,21 @@ _EVENT = (
 _LOG = f"{_EVENT} WHERE account_id = $1 AND status = 'applied' AND applied_seq > $2"
 
 
-async def log_of(conn: Connection, account_id: str, *, after: int = 0) -> AsyncIterator[Row]:
-    """The applied events of an account after one of them, in the order in which they were applied.
+async def log_of(conn: Connection, account_id: str, *, after: int = 0) -> AsyncIterator[list[Row]]:
+    """The applied events of an account after one of them, in the order in which they were applied, ``CHUNK`` at a time.
 
     Needs a transaction.
     """
-    async for row in conn.cursor(f"{_LOG} ORDER BY applied_seq", account_id, after, prefetch=CHUNK):
-        yield (await sealed.opened(conn, sealed.EVENTS, [row]))[0]
+    cursor = await conn.cursor(f"{_LOG} ORDER BY applied_seq", account_id, after)
+    while page := await cursor.fetch(CHUNK):
+        yield await sealed.opened(conn, sealed.EVENTS, page, lenient=True)
 
 
 async def log_page(conn: Connection, account_id: str, *, after: int, through: int, limit: int) -> list[Row]:
     """The next of them, up to the event applied as number ``through``."""
     query = f"{_LOG} AND applied_seq <= $3 ORDER BY applied_seq LIMIT $4"
     rows = await conn.fetch(query, account_id, after, through, limit)
-    return await sealed.opened(conn, sealed.EVENTS, rows)
+    return await sealed.opened(conn, sealed.EVENTS, rows, lenient=True)
 
 
 async def event(conn: Connection, event_id: str, account_id: str | None = None) -> Row | None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import CardrailError
-from app.ops import jobs, replay, requests
+from app.ops import checkpoint, jobs, rebuild, replay, requests
 from app.wiring import now_ms
 from tests.ops.world import ME, World, opened
 
@@ -170,6 +170,10 @@ async def test_whatever_is_replayed_the_ledger_shows_each_movement_once(
     await chaos.finish()
     assert chaos.account is not None
     assert world.made(chaos.account) == ONCE
+    assert (await rebuild.check(world.services, chaos.account)).differences == []
+    middle = await world.pool.fetchval("SELECT applied / 2 FROM accounts WHERE account_id = $1", chaos.account)
+    assert await checkpoint.advance(world.services, chaos.account, middle) is True
+    assert (await rebuild.check(world.services, chaos.account)).differences == []
 
 
 async def until_called(world: World, enrolled: str, kind: str) -> str:
