@@ -1,13 +1,17 @@
 """Retention: old bodies and rows go in small chunks, and every rebuild after it says what it said before."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from app.errors import Conflict
+from app.machines import lifecycle
+from app.machines import programme as policy
 from app.machines.events import AccountEnrolled, EnrollmentRequested, Happening
 from app.machines.programme import Programme
 from app.ops import checkpoint, jobs, rebuild, replay, retention
@@ -223,3 +227,10 @@ async def test_an_event_whose_body_is_gone_says_so_and_is_not_replayed(
             await jobs.replay_event(conn, services, await replay.found_event(conn, "evt_03"), "force", ME)
         made = await jobs.start(conn, services, {"account": ACCOUNT}, mode="force", rate=10, dry_run=True, actor=ME)
     assert made["forecast"]["passed_over"] == {"payload_dropped": made["total"]}
+
+
+def test_what_the_fold_asks_of_a_programme_is_kept_beside_the_log() -> None:
+    """A part that only the fold knows of would make yesterday's events fold under today's policy."""
+    folder = Path(lifecycle.__file__).parent
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("lifecycle.py", "story.py"))
+    assert set(re.findall(r"programme\.(\w+)", source)) == set(policy.FOLDED)
