@@ -103,6 +103,22 @@ CODES: tuple[Code, ...] = (
     Code("dispute_won", 409, "The dispute is decided.", _LOOK, _CARDS),
     Code("dispute_lost", 409, "The dispute is decided.", _LOOK, _CARDS),
     Code("dispute_expired", 409, "The dispute was not submitted in time.", "Nothing more can be done.", _CARDS),
+    Code("not_cancelable", 409, "The transfer has gone too far to be canceled.", _LOOK, _CARDS),
+    Code("payout_method_archived", 409, "The payout method is archived.", "Unarchive it first.", _CARDS),
+    Code("payout_method_restricted", 409, "Stripe restricted the payout method.", "Only Stripe can say why.", _CARDS),
+    Code(
+        "payout_method_requires_action", 409, "The payout method is not ready yet.", "Wait, or ask its holder.", _CARDS
+    ),
+    Code("payout_method_ineligible", 409, "Stripe does not allow this payout method.", "Use another one.", _CARDS),
+    Code("payout_method_disabled", 409, "The payout method is disabled.", "Use another one.", _CARDS),
+    Code("payout_method_invalid", 409, "The payout method does not work.", "Use another one.", _CARDS),
+    Code(
+        "payout_method_unsupported_currency",
+        409,
+        "The payout method does not take this currency.",
+        "Use one that it takes.",
+        _CARDS,
+    ),
     Code(
         "account_busy",
         409,
@@ -198,8 +214,9 @@ CODES: tuple[Code, ...] = (
         422,
         "Notices cannot be posted to this URL: https is needed, and no user, password or fragment.",
         "Correct it; `CARDRAIL_RECEIVERS=any` allows http.",
-        ("subscriptions", "operations"),
+        ("subscriptions",),
     ),
+    Code("bad_url", 422, "Stripe cannot post to this address.", "Name an https address.", ("operations",)),
     Code("unknown_host", 422, "The URL's host has no address.", "Correct it.", ("subscriptions",)),
     Code(
         "private_address",
