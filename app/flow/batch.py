@@ -9,8 +9,9 @@ import msgspec
 from app.flow.work import Work
 from app.machines.commands import command_id, idempotency_key
 from app.machines.kernel import Object
+from app.machines.links import linked
 from app.machines.story import Handed, Story, Told
-from app.store import decisions, log, outbox, states
+from app.store import decisions, links, log, outbox, states
 from app.store.db import Connection
 from app.stripe.translate import Stored
 
@@ -37,6 +38,7 @@ class Batch:
         self.commands: list[outbox.CommandRow] = []
         self.handed: list[tuple[Work, Handed]] = []
         self.objects: dict[tuple[str, str], states.ObjectRow] = {}
+        self.links: dict[tuple[str, str, str], links.LinkRow] = {}
 
     def add(self, one: Work) -> None:
         account, event_id = one.stored.account_id, one.stored.event_id
@@ -95,6 +97,8 @@ class Batch:
         self.handed += [(one, handed) for handed in told.handed]
         for after in told.changed.values():
             self.objects[account, after.object_id] = _object_row(account, after)
+            for other in linked(after.kind, after.data):
+                self.links[account, after.object_id, other] = links.LinkRow(account, after.object_id, other)
         if told.lines or told.changed:
             self._changed.add(account)
 
@@ -122,6 +126,7 @@ class Batch:
     async def write(self, conn: Connection, passed: set[str]) -> None:
         await states.close_events(conn, _of(self.events, passed))
         await _each(states.put_objects, conn, _of(self.objects.values(), passed))
+        await _each(links.put, conn, _of(self.links.values(), passed))
         await _each(states.write_journal, conn, _of(self.lines, passed))
         await _each(outbox.insert, conn, _of(self.commands, passed))
         await self._join_decisions(conn, passed)

@@ -6,9 +6,9 @@ FUNDS = Machine(
     "dispute.funds",
     {
         "reinstated": ("rescinded",),
-        "rescinded": ("reinstated",),
+        "rescinded": (),
     },
-    doc="The disputed money: credited to the account (provisionally or for good), or taken back again.",
+    doc="The disputed money: credited to the account (provisionally or for good), then perhaps taken back.",
 )
 
 DISPUTE = Machine(

@@ -19,11 +19,12 @@ from app.errors import CardrailError, Conflict, NotFound
 from app.flow.work import held
 from app.machines.kernel import Object
 from app.machines.lifecycle import Facts
+from app.machines.links import linked
 from app.machines.programme import Programme
 from app.machines.story import Story
 from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
-from app.store import audit, checkpoints, log, rebuilds, states
+from app.store import audit, checkpoints, links, log, rebuilds, states
 
 LEASE_S = 60.0
 LEASE_WAIT_S = 10.0
@@ -199,6 +200,10 @@ async def _write(conn: asyncpg.Connection, parts: Parts, found: Rebuilt, token: 
     rows = [checkpoint.object_row(account, o) for o in found.objects.values()]
     if rows:
         await states.put_objects(conn, rows)
+        await links.put(
+            conn,
+            [links.LinkRow(account, o.object_id, i) for o in found.objects.values() for i in linked(o.kind, o.data)],
+        )
     await rebuilds.delete_objects(conn, account, found.extra)
     note = f"repaired by {actor.who}: {len(found.differences)} differences; {actor.reason}"
     before = str(found.row["state"])

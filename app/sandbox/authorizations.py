@@ -1,6 +1,7 @@
 """Card authorizations: Stripe's own checks, the real-time endpoint, the hold."""
 
 import time
+from typing import Any
 
 from app.sandbox import books, pins
 from app.sandbox.calls import Answer, Call, Json, Record
@@ -61,7 +62,7 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
         "pending_request": None,
         "request_history": [],
         "status": "pending",
-        "token": None,
+        "token": body.get("token"),
         "transactions": [],
         "treasury": None,
         "verification_data": {
@@ -73,7 +74,7 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
             "three_d_secure": None,
             **(body.get("verification_data") or {}),
         },
-        "wallet": body.get("wallet"),
+        "wallet": body.get("wallet") or _wallet(world, card, body.get("token")),
     }
     record = world.add(KIND, card.account, data, card=card, fa=card.hidden["fa"], wanted=wanted, captured=0)
     data = record.data
@@ -93,6 +94,16 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
     return record
 
 
+def _wallet(world: World, card: Record, token: Any) -> str | None:
+    """The wallet that a token stands in; the token must be an active one of this card."""
+    if token is None:
+        return None
+    found = world.find("issuing.token", token, card.account, "v1")
+    if found.data["card"] != card.id or found.data["status"] != "active":
+        raise invalid("The token is no active one of this card.", param="token")
+    return str(found.data["wallet_provider"])
+
+
 async def _decide(
     world: World, record: Record, wanted: int, *, controllable: bool = False, reason: str | None = None
 ) -> tuple[bool, int]:
@@ -106,8 +117,11 @@ async def _decide(
     if reason is None:
         reason = "card_active"
         if asked:
+            record.hidden["asked"], record.hidden["called"] = (wanted, controllable), None
             approved, amount, reason, message = await ask(world, record, wanted, controllable=controllable)
-            world.cause = None
+            record.hidden["asked"], world.cause = None, None
+            if record.hidden["called"] is not None:
+                approved, amount, reason, message = record.hidden["called"]
             if approved and (late := objection(world, card, amount, merchant, present=present)):
                 approved, reason = False, late
     now = unix()
@@ -175,12 +189,62 @@ async def increment(world: World, call: Call) -> Answer:
     if approved:
         before = record.data["amount"]
         record.data["amount"] = before + amount
-        debit: Record = record.hidden["debit"]
-        debit.data["amount"]["value"] += amount
-        debit.data["card_spend"]["authorization"]["amount"]["value"] += amount
-        transaction: Record = record.hidden["transaction"]
-        transaction.data["amount"]["value"] -= amount
-        books.move(world, transaction, "", available=-amount, outbound_pending=amount)
+        _hold_more(world, record, amount)
         world.snapshot("updated", record, {"amount": before})
-        world.thin(".updated", debit)
+        world.thin(".updated", record.hidden["debit"])
+    else:
+        world.snapshot("updated", record, {"request_history": record.data["request_history"][:-1]})
+    return Answer(record)
+
+
+def decide_by_call(world: World, call: Call) -> Answer:
+    """Approve or decline while the request is pending; it wins over the answer of the endpoint."""
+    record = world.find(KIND, call.ids[0], call.account, "v1")
+    if record.hidden.get("asked") is None:
+        raise refused("authorization_not_pending", "The authorization has no pending request.")
+    wanted, controllable = record.hidden["asked"]
+    approved = call.path.endswith("/approve")
+    amount = int(call.params.get("amount") or wanted)
+    if amount != wanted and (not approved or not controllable or not 0 < amount <= wanted):
+        raise invalid("amount is not controllable here", param="amount")
+    record.hidden["called"] = (approved, amount, "webhook_approved" if approved else "webhook_declined", None)
+    record.data["metadata"].update(call.params.get("metadata") or {})
+    return Answer(record)
+
+
+def finalize(world: World, call: Call) -> Answer:
+    """Test helper: a pump tells what was really taken; the hold becomes that much."""
+    record = world.find(KIND, call.ids[0], call.account, "v1")
+    final = int(call.params["final_amount"])
+    if record.data["status"] != "pending" or record.hidden["captured"] or final <= 0:
+        raise refused("invalid_authorization_state", "Only an open, uncaptured authorization has a final amount.")
+    before: int = record.data["amount"]
+    more = final - before
+    record.data["amount"] = final
+    _hold_more(world, record, more)
+    world.snapshot("updated", record, {"amount": before})
+    world.thin(".updated", record.hidden["debit"])
+    return Answer(record)
+
+
+def _hold_more(world: World, record: Record, more: int) -> None:
+    """Hold so much more (or, negative, less) for an open authorization."""
+    debit: Record = record.hidden["debit"]
+    transaction: Record = record.hidden["transaction"]
+    debit.data["amount"]["value"] += more
+    debit.data["card_spend"]["authorization"]["amount"]["value"] += more
+    transaction.data["amount"]["value"] -= more
+    books.move(world, transaction, "", available=-more, outbound_pending=more)
+
+
+def respond(world: World, call: Call) -> Answer:
+    """Test helper: the cardholder answers the fraud challenge that was sent with a decline."""
+    record = world.find(KIND, call.ids[0], call.account, "v1")
+    challenges: list[Json] = record.data["fraud_challenges"] or []
+    if not challenges or challenges[-1]["status"] != "pending":
+        raise refused("no_fraud_challenge", "No fraud challenge is pending.")
+    before = [dict(one) for one in challenges]
+    challenges[-1]["status"] = "verified" if call.params["confirmed"] == "true" else "rejected"
+    record.data["verified_by_fraud_challenge"] = call.params["confirmed"] == "true"
+    world.snapshot("updated", record, {"fraud_challenges": before})
     return Answer(record)

@@ -83,9 +83,9 @@ def _transaction(
         "network_data": {"authorization_code": None, "processing_date": None, "transaction_id": "sandbox"},
         "purchase_details": None,
         "settlement": None,
-        "token": None,
+        "token": authorization.data["token"] if authorization else None,
         "treasury": None,
-        "wallet": None,
+        "wallet": authorization.data["wallet"] if authorization else None,
     }
     return world.add(TRANSACTION, card.account, data, card=card, refunded=0)
 
@@ -172,11 +172,25 @@ def refund(world: World, call: Call) -> Answer:
     if original.data["type"] != "capture" or not 0 < amount <= most:
         raise invalid("refund_amount is more than was captured", param="refund_amount")
     original.hidden["refunded"] += amount
-    card: Record = original.hidden["card"]
     authorization = world.records.get(original.data["authorization"] or "")
-    back = _transaction(world, card, amount, authorization)
+    _pay_back(world, original.hidden["card"], amount, authorization, None)
+    return Answer(original)
+
+
+def unlinked_refund(world: World, call: Call) -> Answer:
+    """Test helper: a merchant pays something to the card that was never bought with it."""
+    body = call.params
+    amount = int(body["amount"])
+    if amount <= 0:
+        raise invalid("amount must be positive", param="amount")
+    card = world.find("issuing.card", body["card"], call.account, "v1")
+    return Answer(_pay_back(world, card, amount, None, body.get("merchant_data")))
+
+
+def _pay_back(world: World, card: Record, amount: int, authorization: Record | None, merchant: Json | None) -> Record:
+    back = _transaction(world, card, amount, authorization, merchant)
     world.snapshot("created", back)
     spend = {"card_v1_id": card.id, "refund": {"issuing_transaction_v1": back.id}}
     fa: Record = card.hidden["fa"]
     books.receive(world, fa, "card_spend", spend, amount, currency_of(fa), NETWORK)
-    return Answer(original)
+    return back

@@ -12,6 +12,7 @@ from app.sandbox import (
     captures,
     cardholders,
     cards,
+    disputes,
     event_api,
     money_control,
     scenarios,
@@ -184,6 +185,15 @@ def screening(world: World, ids: list[str], body: Json) -> Json:
     return record.data
 
 
+def dispute(world: World, ids: list[str], body: Json) -> Json:
+    """The window for filing a dispute passes: ``status`` is ``expired``."""
+    record = world.records.get(ids[0])
+    if record is None or record.kind != disputes.KIND or body.get("status") != "expired":
+        raise invalid("no such dispute, or status is not expired", param="status")
+    disputes.expire(world, record)
+    return record.data
+
+
 Control = Callable[[World, list[str], Json], Any]
 ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("GET", "/_sandbox/ledger", ledger),
@@ -203,5 +213,6 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("POST", "/_sandbox/tokens", token),
     ("POST", "/_sandbox/tokens/{id}", token_status),
     ("POST", "/_sandbox/cardholders/{id}/screening", screening),
+    ("POST", "/_sandbox/disputes/{id}", dispute),
     *money_control.ROUTES,
 )

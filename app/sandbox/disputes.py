@@ -1,4 +1,6 @@
-"""Issuing disputes: unsubmitted, submitted once, then won or lost by the test helper."""
+"""Issuing disputes: unsubmitted, submitted once, then won or lost: by the test helper, or by themselves when the
+evidence says ``winning_evidence`` or ``losing_evidence``.
+"""
 
 from app.sandbox import books
 from app.sandbox.calls import Answer, Call, Json, Record
@@ -7,6 +9,7 @@ from app.sandbox.objections import currency_of
 from app.sandbox.world import World
 
 KIND = "issuing.dispute"
+NETWORK = "world:card_network"
 
 
 def create(world: World, call: Call) -> Answer:
@@ -61,22 +64,76 @@ def submit(world: World, call: Call) -> Answer:
     dispute.data["status"] = "submitted"
     world.snapshot("submitted", dispute)
     world.snapshot("updated", dispute, {"status": "unsubmitted"})
+    said = str(dispute.data["evidence"])
+    for magic, status in (("winning_evidence", "won"), ("losing_evidence", "lost")):
+        if magic in said:
+            world.later(_settle, world, dispute, status)
     return Answer(dispute)
 
 
 def close(world: World, call: Call) -> Answer:
     """Test helper: ``status`` is won or lost."""
+    dispute = _submitted(world, call)
+    if call.params["status"] not in ("won", "lost"):
+        raise invalid("status must be won or lost", param="status")
+    _settle(world, dispute, call.params["status"])
+    return Answer(dispute)
+
+
+def provisional_credit(world: World, call: Call) -> Answer:
+    """Test helper: the network credits the money before it has decided."""
+    dispute = _submitted(world, call)
+    if dispute.hidden.get("credited"):
+        raise refused("already_credited", "The dispute is credited already.")
+    _reinstate(world, dispute)
+    return Answer(dispute)
+
+
+def expire(world: World, dispute: Record) -> None:
+    """Control: the window for filing passes."""
+    if dispute.data["status"] != "unsubmitted":
+        raise refused("dispute_submitted", "Only an unsubmitted dispute expires.")
+    dispute.data["status"] = "expired"
+    world.snapshot("closed", dispute)
+
+
+def _submitted(world: World, call: Call) -> Record:
     dispute = world.find(KIND, call.ids[0], call.account, "v1")
     if dispute.data["status"] != "submitted":
-        raise refused("dispute_not_submitted", "Only a submitted dispute can be closed.")
-    dispute.data["status"] = call.params["status"]
-    if dispute.data["status"] == "won":
-        card: Record = dispute.hidden["transaction"].hidden["card"]
-        fa: Record = card.hidden["fa"]
-        spend = {"card_v1_id": card.id, "dispute": {"issuing_dispute_v1": dispute.id}}
-        books.receive(world, fa, "card_spend", spend, dispute.data["amount"], currency_of(fa), "world:card_network")
-        world.snapshot("funds_reinstated", dispute)
-    else:
+        raise refused("dispute_not_submitted", "Only a submitted dispute can be settled.")
+    return dispute
+
+
+def _settle(world: World, dispute: Record, status: str) -> None:
+    if dispute.data["status"] != "submitted":
+        return
+    dispute.data["status"] = status
+    credited = dispute.hidden.get("credited", False)
+    if status == "won" and not credited:
+        _reinstate(world, dispute)
+    if status == "lost":
         dispute.data["loss_reason"] = "other"
+        if credited:
+            _rescind(world, dispute)
     world.snapshot("closed", dispute)
-    return Answer(dispute)
+
+
+def _reinstate(world: World, dispute: Record) -> None:
+    card: Record = dispute.hidden["transaction"].hidden["card"]
+    fa: Record = card.hidden["fa"]
+    dispute.hidden["credited"] = True
+    spend = {"card_v1_id": card.id, "dispute": {"issuing_dispute_v1": dispute.id}}
+    books.receive(world, fa, "card_spend", spend, dispute.data["amount"], currency_of(fa), NETWORK)
+    world.snapshot("funds_reinstated", dispute)
+
+
+def _rescind(world: World, dispute: Record) -> None:
+    """Take a provisional credit back: a ledger transaction of its own, which may make the balance negative."""
+    card: Record = dispute.hidden["transaction"].hidden["card"]
+    fa: Record = card.hidden["fa"]
+    dispute.hidden["credited"] = False
+    signed = books.amount(-dispute.data["amount"], currency_of(fa))
+    flow, category = ("issuing_dispute", dispute.id), "issuing_dispute_provisional_credit_reversal"
+    taken = books.open_transaction(world, dispute.account, fa.id, flow, signed, category)
+    books.move(world, taken, NETWORK, available=-dispute.data["amount"])
+    world.snapshot("funds_rescinded", dispute)

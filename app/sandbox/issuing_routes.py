@@ -24,6 +24,24 @@ ISSUING = [
     post(f"{_I}/cards", cards.create, "issuing.CardCreateParams", "financial_account_v2"),
     post(f"{_I}/cards/{{id}}", cards.update, "issuing.CardUpdateParams"),
     *reads(f"{_I}/cards", cards.KIND, monitor.v1_list(cards.KIND, "cardholder", "status", "type", "last4")),
+    post(f"{_I}/authorizations/{{id}}/approve", authorizations.decide_by_call, "issuing.AuthorizationApproveParams"),
+    post(f"{_I}/authorizations/{{id}}/decline", authorizations.decide_by_call, "issuing.AuthorizationDeclineParams"),
+    post(
+        f"{_T}/authorizations/{{id}}/finalize_amount",
+        authorizations.finalize,
+        "test_helpers.issuing.AuthorizationFinalizeAmountParams",
+    ),
+    post(
+        f"{_T}/authorizations/{{id}}/fraud_challenges/respond",
+        authorizations.respond,
+        "test_helpers.issuing.AuthorizationRespondParams",
+    ),
+    post(
+        f"{_T}/transactions/create_unlinked_refund",
+        captures.unlinked_refund,
+        "test_helpers.issuing.TransactionCreateUnlinkedRefundParams",
+    ),
+    post(f"{_T}/disputes/{{id}}/provisional_credit", disputes.provisional_credit),
     post(f"{_I}/authorizations/{{id}}", metadata_only(authorizations.KIND), "issuing.AuthorizationUpdateParams"),
     *reads(
         f"{_I}/authorizations",

@@ -38,6 +38,8 @@ async def ask(world: World, record: Record, wanted: int, *, controllable: bool) 
     amount = answer.get("amount", wanted)
     if "amount" in answer and (not controllable or type(amount) is not int or not 0 < amount <= wanted):
         return default, wanted, "webhook_error", "amount is not allowed here"
+    if answer.get("send_fraud_challenges") == ["sms"] and not answer["approved"]:
+        record.data["fraud_challenges"] = [{"channel": "sms", "status": "pending", "undeliverable_reason": None}]
     if isinstance(answer.get("metadata"), dict):
         record.data["metadata"].update(answer["metadata"])
     return answer["approved"], amount, "webhook_approved" if answer["approved"] else "webhook_declined", None

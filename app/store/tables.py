@@ -143,6 +143,15 @@ checkpoint_objects = Table(
     Column("version", BigInteger, nullable=False, server_default=text("1")),
 )
 
+links = Table(
+    "links",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("linked_id", Text, primary_key=True),
+    Index("links_back", "account_id", "linked_id", "object_id"),
+)
+
 journal = Table(
     "journal",
     metadata,

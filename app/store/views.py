@@ -269,10 +269,21 @@ async def objects(
     limit: int,
     after: Sequence[Any] | None = None,
     kind: str | None = None,
+    linked_to: str | None = None,
 ) -> list[Row]:
+    """Objects by id; with ``linked_to`` those that name this object, or that it names."""
     where = Where()
     where.add("account_id = {}", account_id)
     where.add_given("kind = {}", kind)
+    if linked_to is not None:
+        where.add(
+            "object_id IN (SELECT linked_id FROM links WHERE account_id = {} AND object_id = {}"
+            " UNION ALL SELECT object_id FROM links WHERE account_id = {} AND linked_id = {})",
+            account_id,
+            linked_to,
+            account_id,
+            linked_to,
+        )
     if after:
         where.add("object_id > {}", after[0])
     return await where.fetch(conn, _OBJECT, "object_id", limit)

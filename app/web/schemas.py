@@ -208,6 +208,15 @@ class JournalLine(BaseModel):
     note: str | None = Field(description="More, in words.", examples=[None])
 
 
+class Linked(BaseModel):
+    """Another object that belongs to this one."""
+
+    kind: str = Field(description="What it is; `decision` is our own answer.", examples=["authorization"])
+    id: str = Field(description="Its id.", examples=["iauth_1"])
+    state: str = Field(description="Where it stands.", examples=["closed"])
+    href: str = Field(description="Where to read it.", examples=["/v1/accounts/acct_1/objects/iauth_1"])
+
+
 class StripeObject(BaseModel):
     """An object that we follow: the members named here, and Stripe's own that we keep."""
 
@@ -217,6 +226,8 @@ class StripeObject(BaseModel):
     state: str = Field(description="Stripe's own word.", examples=["active"])
     observed_at: Time
     version: int = Field(description="Grows with every change.", examples=[2])
+    links: list[Linked] | None = Field(None, description="What belongs together; on one object only.")
+    links_left_off: bool | None = Field(None, description="Whether there are more links.", examples=[False])
 
 
 class Event(BaseModel):

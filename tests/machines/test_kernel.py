@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.machines.events import Observed
+from app.machines.events import Json, Observed
 from app.machines.kernel import Ignored, Machine, Object, Refused, Step
 from app.machines.registry import ALL, MACHINES
 
@@ -228,3 +228,32 @@ def test_knowledge_never_gets_older_and_every_step_is_one_version(
             assert outcome.after.version == (now.version if now else 0) + 1
             assert outcome.after.observed_at == max(at, now.observed_at if now else at)
             now = outcome.after
+
+
+def shipped(at: int, shipping: str, *, sure: bool = False) -> Observed:
+    fields: Json = {"shipping": {"status": shipping}}
+    return Observed(kind="card", object_id="ic_1", status="active", at=at, fields=fields, sure=sure)
+
+
+def test_a_part_goes_on_by_its_own_law_whatever_the_times_say() -> None:
+    machine = MACHINES["card"]
+    held: Object | None = None
+    for seen in (shipped(5_300, "pending", sure=True), shipped(5_000, "shipped"), shipped(5_000, "submitted")):
+        outcome = machine.step(held, seen)
+        held = outcome.after if isinstance(outcome, Step) else held
+    assert held is not None
+    assert held.data["shipping"] == {"status": "shipped"}
+    assert machine.part_moves(None, held) == [("shipping", None, "shipped")]
+
+
+def test_a_snapshot_within_the_second_of_a_reading_may_be_newer_so_it_is_read_again() -> None:
+    machine = MACHINES["cardholder"]
+    read = Observed(kind="cardholder", object_id="ich_1", status="active", at=5_300, fields={"due": ""}, sure=True)
+    first = machine.step(None, read)
+    assert isinstance(first, Step)
+    differs = Observed(kind="cardholder", object_id="ich_1", status="active", at=5_000, fields={"due": "dob"})
+    assert isinstance(machine.step(first.after, differs), Refused)
+    before = Observed(kind="cardholder", object_id="ich_1", status="active", at=4_000, fields={"due": "dob"})
+    assert isinstance(machine.step(first.after, before), Ignored)
+    same = Observed(kind="cardholder", object_id="ich_1", status="active", at=5_000, fields={"due": ""})
+    assert isinstance(machine.step(first.after, same), Ignored)

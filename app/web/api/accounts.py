@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from app.errors import NotFound
+from app.ops import linked
 from app.store import views
 from app.web import schemas, shown
 from app.web.deps import IfNoneMatch, Json, Page, Reader, Svc, page, polled, reading, same_tag
@@ -140,11 +141,16 @@ async def list_objects(
     account_id: AccountPath,
     asked: ById,
     kind: Annotated[str | None, Query(description="Kind of object.", examples=["card"])] = None,
+    linked_to: Annotated[
+        str | None, Query(description="Only what this object names, or what names it.", examples=["ic_1"])
+    ] = None,
 ) -> Response:
     """What we follow of the account at Stripe."""
     async with reading(services) as conn:
         await must_know(conn, account_id)
-        rows = await views.objects(conn, account_id, limit=asked.fetched, after=asked.after, kind=kind)
+        rows = await views.objects(
+            conn, account_id, limit=asked.fetched, after=asked.after, kind=kind, linked_to=linked_to
+        )
     return asked.of(rows, ["object_id"], shown.thing)
 
 
@@ -162,7 +168,9 @@ async def read_object(
 ) -> Response:
     """One object, or a request (`req_...`): once Stripe has answered, `object_id` is what it made.
 
-    An answered onboarding link also shows its `url` and `expires_at`, to keys that may `operate`.
+    `links` are the objects that belong to it, from either side: of an authorization its card, cardholder, token,
+    decision, transactions, received debits and credits, disputes. An answered onboarding link also shows its `url` and
+    `expires_at`, to keys that may `operate`.
     """
     async with reading(services) as conn:
         row = await views.object_of(conn, account_id, object_id)
@@ -171,9 +179,11 @@ async def read_object(
         link = None
         if command is not None and command["kind"] == "create_account_link" and who.may("operate"):
             link = await views.answer_to(conn, account_id, command["command_id"])
+        together = await linked.linked(conn, account_id, object_id, row["kind"]) if row is not None else {}
     if row is None and waiting is None:
         raise NotFound(f"The account {account_id} has no object {object_id}.")
     body: dict[str, Any] = shown.thing(row) if row is not None else _asked(waiting)
+    body |= together
     if command is not None:
         body["command"] = shown.command(command)
     if link is not None:
