@@ -22,6 +22,7 @@ TAGS = {
     "cards": "Cards of an account.",
     "cardholders": "Cardholders of an account.",
     "tokens": "Cards in the holders' digital wallets.",
+    "disputes": "Purchases that the holder contests.",
     "controls": "Stop and release automation.",
     "streams": "Journal lines as they are written.",
     "subscriptions": "Signed notices pushed to services that prefer that.",
