@@ -108,6 +108,15 @@ objects = Table(
     ),
 )
 
+links = Table(
+    "links",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("linked_id", Text, primary_key=True),
+    Index("links_back", "account_id", "linked_id", "object_id"),
+)
+
 programmes = Table(
     "programmes",
     metadata,
@@ -141,15 +150,6 @@ checkpoint_objects = Table(
     Column("data", JSONB, nullable=False),
     time("observed_at"),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
-)
-
-links = Table(
-    "links",
-    metadata,
-    Column("account_id", Text, primary_key=True),
-    Column("object_id", Text, primary_key=True),
-    Column("linked_id", Text, primary_key=True),
-    Index("links_back", "account_id", "linked_id", "object_id"),
 )
 
 journal = Table(
