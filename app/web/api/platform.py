@@ -109,7 +109,7 @@ class PullRequest(schemas.Body):
     payment_method: str = Field(
         min_length=1, max_length=255, description="Stripe's id of the bank account.", examples=["usba_test_65SDemo"]
     )
-    amount: Usd
+    amount: Usd = Field(description="How much.")
     description: str | None = Field(None, min_length=1, max_length=500, description="For the statement.")
 
 
