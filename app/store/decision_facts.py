@@ -52,7 +52,7 @@ _ASKED = """decided_at, reason, coalesce(stripe_approved, approved) AS yes,
                CASE WHEN approved THEN amount ELSE requested END AS amount,
                coalesce(inputs ->> 'category', '') AS category"""
 
-_FACTS = f"""
+FACTS = f"""
 SELECT place, found.* FROM jsonb_to_recordset($1) AS ask (place int, account_id text, card_id text, authorization_id text,
                                                  holder_id text, card_since timestamptz, holder_since timestamptz)
 CROSS JOIN LATERAL (
@@ -166,12 +166,19 @@ async def read(
 
     ``ignoring`` names request events whose decisions shall not count (a trial of what was decided already).
     """
+    rows: list[Row] = await conn.fetch(FACTS, *arguments(asked, rules, at_ms, ignoring))
+    return [_facts(row) for row in sorted(rows, key=lambda row: int(row["place"]))]
+
+
+def arguments(
+    asked: Sequence[tuple[str, Request]], rules: Authorization, at_ms: int, ignoring: Sequence[str]
+) -> list[object]:
+    """What :data:`FACTS` is asked with."""
     starts = interval_starts(at_ms)
     now = datetime.fromtimestamp(at_ms / 1000, UTC)
     velocity_start = now - timedelta(seconds=rules.velocity.window_s)
     least = min(velocity_start, _reach(rules, starts))
-    rows: list[Row] = await conn.fetch(
-        _FACTS,
+    return [
         [
             {
                 "place": place,
@@ -191,8 +198,7 @@ async def read(
         starts["yearly"],
         now - timedelta(days=HOLDS_KEPT_DAYS),
         ignoring,
-    )
-    return [_facts(row) for row in sorted(rows, key=lambda row: int(row["place"]))]
+    ]
 
 
 def _facts(row: Row) -> Facts:
