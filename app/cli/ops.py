@@ -303,7 +303,7 @@ def reconcile(
     else:
         show_rows(found["drift"], ["account", "kind", "object_id", "how", "here", "there", "fields"], as_json=False)
         show_thing({name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}, as_json=False)
-    if not yes:
+    if found["drift"] and not yes:
         _undone(as_json=as_json)
     left = [one for one in found["drift"] if not yes or one["how"] == "gone"]
     raise typer.Exit(1 if found["failed"] or left else 0)

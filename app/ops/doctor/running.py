@@ -1,7 +1,7 @@
 """Whether the service runs: clock, workers, backlog, the log's completeness, what is parked or stopped."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from app.ops import parked
 from app.ops.doctor.check import Check, worse_than
@@ -54,7 +54,8 @@ async def _backlog(conn: Connection) -> Check:
 
 async def _complete(conn: Connection) -> Check:
     mark = await gauges.complete_until(conn)
-    do = "cardrail backfill --since 24-HOURS-AGO"
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    do = f"cardrail backfill --since {yesterday:%Y-%m-%dT%H:%M:%SZ} --yes"
     if mark is None:
         return Check(check="gaps", state="warning", says="no worker has hunted for missing events yet", do=do)
     until, ago_s = mark
