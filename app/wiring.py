@@ -29,6 +29,7 @@ from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
 from app.ops import subscriptions
+from app.ops.bookkeeper import Bookkeeper
 from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.polling import Poller
@@ -241,6 +242,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("heartbeat", _beat(services, name), loops.Bell(), HEARTBEAT_S),
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
         ("treasury", Treasury(services).poll, loops.Bell(), 1.0),
+        ("books", Bookkeeper(services).poll, loops.Bell(), 0.5),
         ("polling", Poller(services).poll, loops.Bell(), 1.0),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),

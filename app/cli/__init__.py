@@ -8,6 +8,7 @@ from app.cli import (
     accounts,
     actions,
     authorizations,
+    books,
     brakes,
     checks,
     destinations,
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app.command()(ops.doctor)
     app.command()(ops.backfill)
     app.command()(ops.reconcile)
+    app.command()(books.books)
     app.command()(checks.machines)
     app.command()(checks.openapi)
     app.add_typer(keys.app, name="keys")

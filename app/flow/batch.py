@@ -11,7 +11,7 @@ from app.machines.commands import command_id, idempotency_key
 from app.machines.kernel import Object
 from app.machines.links import linked
 from app.machines.story import Handed, Story, Told
-from app.store import decisions, links, log, outbox, states
+from app.store import decisions, ledger, links, log, outbox, states
 from app.store.db import Connection
 from app.stripe.translate import Stored
 
@@ -127,6 +127,7 @@ class Batch:
         await states.close_events(conn, _of(self.events, passed))
         await _each(states.put_objects, conn, _of(self.objects.values(), passed))
         await _each(links.put, conn, _of(self.links.values(), passed))
+        await self._write_ledger(conn, passed)
         await _each(states.write_journal, conn, _of(self.lines, passed))
         await _each(outbox.insert, conn, _of(self.commands, passed))
         await self._join_decisions(conn, passed)
@@ -134,12 +135,30 @@ class Batch:
             if one.stored.account_id in passed:
                 await _hand_on(conn, one, handed)
 
+    async def _write_ledger(self, conn: Connection, passed: set[str]) -> None:
+        """Keep balances as read, and ask for the entries of transactions that changed."""
+        kinds = ("transaction", "adjustment")
+        moved = {row.account_id for row in self.objects.values() if row.kind in kinds and row.account_id in passed}
+        if moved:
+            await ledger.mark(conn, sorted(moved))
+        await _each(ledger.keep_balances, conn, _of(_balances(self.objects.values()), passed))
+
     async def _join_decisions(self, conn: Connection, passed: set[str]) -> None:
         """Join what Stripe recorded of an authorization with what we decided on it."""
         seen = {k: row for k, row in self.objects.items() if row.kind == "authorization" and k[0] in passed}
         decided = await states.decided(conn, list(seen)) if seen else []
         said = ((*key, msgspec.json.decode(seen[key].data).get("request_history") or ()) for key in decided)
         await decisions.record_stripe_all(conn, said)
+
+
+def _balances(rows: Iterable[states.ObjectRow]) -> list[ledger.BalanceRow]:
+    found = []
+    for row in rows:
+        balance = msgspec.json.decode(row.data).get("balance") if row.kind == "financial_account" else None
+        if isinstance(balance, dict):
+            raw = msgspec.json.encode(balance)
+            found.append(ledger.BalanceRow(row.account_id, row.object_id, row.observed_at, raw))
+    return found
 
 
 async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
