@@ -40,6 +40,8 @@ CODES: tuple[Code, ...] = (
         "Send the id as it came, or none.",
         ("streams",),
     ),
+    Code("bad_period", 400, "Books are asked for one day or for up to 92 days.", "Correct the days.", ("accounts",)),
+    Code("period_too_long", 400, "The period holds too many entries.", "Ask for fewer days.", ("accounts",)),
     Code("empty_filter", 400, "A bulk replay without a filter would replay everything.", "Name one.", ("replays",)),
     Code("bad_replay", 400, "Mode, rate or reason of a replay will not do.", "Correct it.", ("replays",)),
     # 401, 403: who asks

@@ -109,8 +109,10 @@ class PullRequest(schemas.Body):
     payment_method: str = Field(
         min_length=1, max_length=255, description="Stripe's id of the bank account.", examples=["usba_test_65SDemo"]
     )
-    amount: Usd = Field(description="How much.")
-    description: str | None = Field(None, min_length=1, max_length=500, description="For the statement.")
+    amount: Usd = Field(description="How much, in US cents.")
+    description: str | None = Field(
+        None, min_length=1, max_length=500, description="For the statement.", examples=["Top up"]
+    )
 
 
 @router.get("/platform", response_model=Platform, responses=documented(401, 403))
