@@ -7,6 +7,7 @@ import typer
 
 from app.cli import ops
 from app.cli.desk import AsJson, Desk, Limit, WhyOption, Yes, at_desk, show_rows, show_thing, would
+from app.cli.jobs import in_words
 from app.errors import Conflict, NotFound
 from app.ops import requests
 from app.store import replays as jobs
@@ -178,7 +179,8 @@ def show_replay(replay_id: Annotated[str, typer.Argument(metavar="REPLAY")], as_
             raise NotFound(f"There is no replay {replay_id}.")
         return dict(row)
 
-    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+    found = at_desk(work, as_json=as_json)
+    show_thing(found if as_json else in_words(found), as_json=as_json)
 
 
 replays.command("start")(ops.start_replay)

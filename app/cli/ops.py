@@ -28,6 +28,7 @@ from app.cli.desk import (
     show_thing,
     whoami,
 )
+from app.cli.jobs import in_words
 from app.errors import BadInput, CardrailError, Forbidden
 from app.log import configure_logging
 from app.ops import backfill as backfills
@@ -149,7 +150,7 @@ def start_replay(
         return made if not follow else {**made, **await _follow(services, made["id"], as_json=as_json)}
 
     made = run(work, as_json=as_json)
-    show_thing(made, as_json=as_json)
+    show_thing(made if as_json else in_words(made), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
     raise typer.Exit(1 if made["state"] == "failed" or made.get("failed") else 0)

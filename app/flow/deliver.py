@@ -141,7 +141,7 @@ class Deliverer:
         """What the enrollment said. It is read here, so personal data stands in the log of events only."""
         async with self._pool.acquire() as conn:
             event = await views.request_event(conn, self._platform, enrollment)
-        if event is None:
+        if event is None or event["payload"] is None:
             raise Park("enrollment_missing", f"The log of {self._platform} holds no {enrollment}.")
         asked: Json = msgspec.json.decode(event["payload"])["happenings"][0]["request"]
         if kind == "create_cardholder":

@@ -36,6 +36,8 @@ async def stored(conn: asyncpg.Connection, event_id: str) -> Asked:
     row = await views.event(conn, event_id)
     if row is None:
         raise NotFound(f"There is no event {event_id}.")
+    if row["payload"] is None:
+        raise _unreadable("its body was dropped: it is older than retention keeps")
     try:
         raw = msgspec.json.decode(bytes(row["payload"]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
+from app.cli import build
 from app.errors import Conflict, Forbidden
 from app.machines.events import AccountEnrolled
 from app.machines.programme import Caps, Programme
@@ -249,27 +251,23 @@ async def test_the_command_line_says_starts_shows_confirms_and_stops(services: S
     ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_x", "STRIPE_API_BASE": "http://127.0.0.1:9"}
     ours |= {"PLATFORM_ACCOUNT_ID": PLATFORM, "STRIPE_WEBHOOK_SECRETS": "whsec_x"}
 
+    async def said(*words: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner(env=ours).invoke, build(), [*words])
+        return done.exit_code, done.stdout
+
     async def cardrail(*words: str) -> tuple[int, dict[str, Any]]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "app",
-            *words,
-            "--json",
-            env={**os.environ, **ours},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        said, _ = await process.communicate()
-        return process.returncode or 0, json.loads(said)
+        code, out = await said(*words, "--json")
+        return code, json.loads(out)
 
     await fundable(services)
     dry = ("replays", "start", "--status", "parked", "--mode", "force")
-    code, said = await cardrail(*dry)
-    assert (code, said["state"], said["forecast"]["amount"]) == (0, "planned", 10_000)
-    code, said = await cardrail(*dry, "--yes")
-    assert (code, said["error"]["code"]) == (1, "bad_replay")
-    code, said = await cardrail("replays", "start", "--status", "parked", "--mode", "state", "--yes")
-    assert (code, said["state"], said["done"], said["failed"]) == (0, "finished", 1, 0)
-    code, said = await cardrail("replays", "confirm", said["id"], "--reason", "r", "--key", "ck_wrong")
-    assert (code, said["error"]["code"]) == (1, "forbidden")
+    code, told = await cardrail(*dry)
+    assert (code, told["state"], told["forecast"]["amount"]) == (0, "planned", 10_000)
+    code, words = await said("replays", "show", told["id"])
+    assert (code, "1 x create_outbound_payment, 100.00 in all" in " ".join(words.split())) == (0, True), words
+    code, told = await cardrail(*dry, "--yes")
+    assert (code, told["error"]["code"]) == (1, "bad_replay")
+    code, told = await cardrail("replays", "start", "--status", "parked", "--mode", "state", "--yes")
+    assert (code, told["state"], told["done"], told["failed"]) == (0, "finished", 1, 0)
+    code, told = await cardrail("replays", "confirm", told["id"], "--reason", "r", "--key", "ck_wrong")
+    assert (code, told["error"]["code"]) == (1, "forbidden")
