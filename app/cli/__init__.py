@@ -10,6 +10,7 @@ from app.cli import (
     authorizations,
     books,
     brakes,
+    cards,
     checks,
     destinations,
     encryption,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     app.add_typer(authorizations.app, name="authorizations")
     app.add_typer(simulate.app, name="simulate")
     app.add_typer(brakes.app, name="brakes")
+    app.add_typer(cards.app, name="cards")
     app.add_typer(parked.app, name="parked")
     app.add_typer(destinations.app, name="destinations")
     app.add_typer(encryption.app, name="encryption")

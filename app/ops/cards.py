@@ -36,12 +36,17 @@ async def create(conn: asyncpg.Connection, account_id: str, params: Json, *, at_
     return await requests.act(conn, account_id, "create_card", params, at_ms=at_ms)
 
 
-async def change(conn: asyncpg.Connection, account_id: str, card: str, to: Json, *, at_ms: int) -> dict[str, Any]:
-    """Another status or other spending controls; a canceled card stays as it is."""
+async def changeable(conn: asyncpg.Connection, account_id: str, card: str) -> None:
+    """Raise unless the card is there, is ours to change, and is not canceled."""
     await requests.enrolled(conn, account_id)
     state, _ = await own(conn, account_id, card, "card")
     if state == "canceled":
         raise Conflict(f"The card {card} is canceled for good.", code="card_canceled")
+
+
+async def change(conn: asyncpg.Connection, account_id: str, card: str, to: Json, *, at_ms: int) -> dict[str, Any]:
+    """Another status or other spending controls; a canceled card stays as it is."""
+    await changeable(conn, account_id, card)
     return await requests.act(conn, account_id, "update_card", {"card": card, **to}, at_ms=at_ms)
 
 

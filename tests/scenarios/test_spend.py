@@ -256,8 +256,8 @@ async def test_the_network_settles_by_itself_and_an_unsubmitted_dispute_expires(
         ({"amount": 10_000_000}, "amount"),
         ({"amount": 0}, "amount"),
         ({"evidence": {"reason": "boredom"}}, "evidence.reason"),
-        ({"evidence": {"reason": "other", "fraudulent": {"explanation": "x"}}}, "evidence"),
-        ({"evidence": {"reason": "fraudulent", "fraudulent": {"expected_at": 1}}}, "evidence"),
+        ({"evidence": {"reason": "other", "fraudulent": {"explanation": "x"}}}, "evidence.fraudulent"),
+        ({"evidence": {"reason": "fraudulent", "fraudulent": {"expected_at": 1}}}, "evidence.fraudulent"),
     ],
 )
 async def test_a_dispute_that_cannot_be_meant(one: Account, body: dict[str, Any], wrong: str) -> None:
