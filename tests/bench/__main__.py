@@ -21,6 +21,7 @@ from tests.bench.authorize import authorize, stopped
 from tests.bench.deliveries import Kind, template
 from tests.bench.peers import peer, slow_disk
 from tests.bench.processes import Report, cpu_s, drained, family_cpu_s, load, postmaster, product, rss_mb, server, sql
+from tests.bench.reads import reads
 from tests.bench.replaying import rebuild, replay
 
 APPLIED = 25_000
@@ -179,6 +180,7 @@ BENCHES: dict[str, Callable[[str, Report, int, bool], None]] = {
     "slow-disk": slow_disk,
     "replay": replay,
     "rebuild": rebuild,
+    "reads": reads,
 }
 
 

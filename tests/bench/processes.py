@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ def server(name: str, dsn: str) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT
+    command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT, stdout: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(command, cwd=cwd, env=env)
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout)
     try:
         yield process
     finally:
@@ -74,13 +74,13 @@ def product(dsn: str) -> Iterator[tuple[int, int, int]]:
 
 
 @contextlib.contextmanager
-def serving(dsn: str) -> Iterator[tuple[int, int]]:
+def serving(dsn: str, more: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
     """The server of the service alone, as it is run without workers. Port and process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     serve = [sys.executable, "-m", "app", "serve", "--workers", "0", "--port", str(port)]
-    with running(serve, _environment(dsn)) as process:
+    with running(serve, _environment(dsn) | dict(more or {})) as process:
         await_port(port, process)
         yield port, process.pid
 

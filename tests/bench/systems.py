@@ -1,7 +1,7 @@
 """The systems compared, each one uvicorn process: `python -m tests.bench.systems NAME PORT DSN`.
 
 `baseline` is what one writes by hand (FastAPI, construct_event, an AsyncSession per request); `bare` only checks the
-HMAC and stores nothing; `cardrail` is our door in the application as it is served.
+HMAC and stores nothing; `cardrail` is our door in the application as it is served; `bare-read` is one indexed SELECT.
 """
 
 import contextlib
@@ -128,7 +128,32 @@ def cardrail(dsn: str) -> ASGIApp:
     return app
 
 
-SYSTEMS: dict[str, Callable[[str], ASGIApp]] = {"baseline": baseline, "bare": lambda _dsn: bare, "cardrail": cardrail}
+def bare_read(dsn: str) -> ASGIApp:
+    """A bare FastAPI route with one indexed SELECT."""
+    pools: list[db.Pool] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pools.append(await db.open_pool(dsn, size=10, name="bare"))
+        yield
+        await pools[0].close()
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/accounts/{account_id}")
+    async def read(account_id: str) -> dict[str, Any]:
+        row = await pools[0].fetchrow("SELECT * FROM accounts WHERE account_id = $1", account_id)
+        return {"id": row["account_id"], "state": row["state"], "since": row["since"], "facts": row["facts"]}
+
+    return app
+
+
+SYSTEMS: dict[str, Callable[[str], ASGIApp]] = {
+    "baseline": baseline,
+    "bare": lambda _dsn: bare,
+    "cardrail": cardrail,
+    "bare-read": bare_read,
+}
 
 if __name__ == "__main__":
     name, port, dsn_ = sys.argv[1:]
