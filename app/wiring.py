@@ -49,7 +49,8 @@ ANNOUNCE_EVERY_S = 0.05
 ANNOUNCE_IDLE_S = 60.0
 KEYS_S = 30.0
 NOTIFY_POOL_SIZE = 2
-READ_TIMEOUT_MS = "5000"
+READING = {"statement_timeout": "5000", "idle_in_transaction_session_timeout": "10000"}
+"""A reader holds neither a connection nor old rows for longer, milliseconds."""
 
 
 def now_ms() -> int:
@@ -131,9 +132,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         stack.push_async_callback(pool.close)
         await schema.check(pool)
         await unlock(pool, keys)
-        api_pool = await db.open_pool(
-            where, size=settings.pool_size, name="api", settings={"statement_timeout": READ_TIMEOUT_MS}, keys=keys
-        )
+        api_pool = await db.open_pool(where, size=settings.pool_size, name="api", settings=READING, keys=keys)
         stack.push_async_callback(api_pool.close)
         ingest = await db.open_pool(
             where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION, keys=keys

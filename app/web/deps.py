@@ -65,7 +65,7 @@ def polled(body: object, if_none_match: str | None) -> Response:
     return answer
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:  # a plain function would be run in a thread
     """Refuse a query parameter that the route does not have: a misspelled filter would silently choose everything."""
     if not request.scope["query_string"]:
         return
@@ -87,7 +87,11 @@ def services_of(request: Request) -> Services:
     return services
 
 
-Svc = Annotated[Services, Depends(services_of)]
+async def _given(request: Request) -> Services:  # a plain function would be run in a thread
+    return services_of(request)
+
+
+Svc = Annotated[Services, Depends(_given)]
 
 
 @asynccontextmanager
@@ -153,10 +157,12 @@ async def principal_of(
     return found
 
 
-def scoped(scope: str) -> Callable[[Principal], Principal]:
+def scoped(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
     """A dependency that lets pass only keys whose scope reaches to ``scope``."""
 
-    def check(principal: Annotated[Principal, Depends(principal_of)]) -> Principal:
+    async def check(  # a plain function would be run in a thread
+        principal: Annotated[Principal, Depends(principal_of)],
+    ) -> Principal:
         if not principal.may(scope):
             raise Forbidden(f"This needs a key with scope {scope}; this one has {principal.scope}.")
         return principal
@@ -227,10 +233,10 @@ def _plain_time(value: datetime) -> bool:
     return value.tzinfo is not None and 1970 <= value.year <= 2200
 
 
-def page(*shape: type) -> Callable[..., Page]:
+def page(*shape: type) -> Callable[..., Awaitable[Page]]:
     """A dependency that reads ``limit`` and ``cursor`` of a list whose key has this shape."""
 
-    def read(
+    async def read(  # a plain function would be run in a thread
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows per page.", examples=[50])] = 50,
         cursor: Annotated[
             str | None,
