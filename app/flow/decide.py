@@ -24,7 +24,9 @@ from app.store.decision_facts import Earlier, Facts
 from app.store.decisions import Decided
 from app.stripe.envelope import Envelope
 
-GATHER_S = 0.020
+GATHER_S = 0.025
+STUCK_S = 0.100
+"""After this long a batch is taken for stuck, and the next one begins beside it."""
 BATCH_MAX = 64
 ROUNDS_MAX = 100
 """How often a decision is made again because another process decided for the same account meanwhile."""
@@ -123,12 +125,12 @@ class Decider:
         first = next((one for one in self._waiting if one.account not in self._busy), None)
         if first is None:
             return
-        loop = asyncio.get_running_loop()
-        # Whoever waited for the batch before (the same account again) has waited enough.
-        if first.since > self._begun_at and loop.time() < self._begun_at + GATHER_S:
-            self._next = loop.call_at(self._begun_at + GATHER_S, self._begin)
-        else:
-            self._next = loop.call_soon(self._begin)
+        loop, at = asyncio.get_running_loop(), self._begun_at
+        if self._tasks:
+            at += STUCK_S
+        elif first.since > at:  # else it waited for the batch before (the same account again), which is enough
+            at += GATHER_S
+        self._next = loop.call_at(at, self._begin) if loop.time() < at else loop.call_soon(self._begin)
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
@@ -141,6 +143,9 @@ class Decider:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         self._look()
 
     def _next_batch(self) -> list[_Waiting]:

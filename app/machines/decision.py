@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from app.machines.programme import HARD_CAP, Authorization
-from app.machines.purchase import Controls, Request
+from app.machines.purchase import FREE, Controls, Request
 
 INTERVALS = ("daily", "weekly", "monthly", "yearly", "all_time")
 _PER = ("per day", "per week", "per month", "per year", "over all time")
@@ -87,9 +87,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     account_state: str | None = None
     held: bool = False
     card_state: str | None = None
-    controls: Controls = Controls()
+    controls: Controls = FREE
     holder_state: str | None = None
-    holder_controls: Controls = Controls()
+    holder_controls: Controls = FREE
     available: int | None = None
     balance_at: int = 0
     open: int = 0
@@ -214,8 +214,9 @@ def _listed(what: str, said: set[str], allowed: Iterable[str] | None, blocked: I
 
 
 def _controls(snapshot: Snapshot, request: Request) -> tuple[Controls, ...]:
-    """Of card and cardholder, each as we last saw it and as this request shows it."""
-    return snapshot.controls, request.controls, snapshot.holder_controls, request.holder_controls
+    """Of card and cardholder, each as we last saw it and as this request shows it; those that bind somebody."""
+    known = (snapshot.controls, request.controls, snapshot.holder_controls, request.holder_controls)
+    return tuple(one for one in known if one is not FREE)
 
 
 def _verification(request: Request, rules: Authorization) -> str | None:

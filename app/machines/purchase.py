@@ -32,6 +32,10 @@ class Controls(msgspec.Struct, frozen=True):
     spending_limits: tuple[Limit, ...] | None = None
 
 
+FREE = Controls()
+"""Controls that bind nobody: what most cards and cardholders have."""
+
+
 class Checks(msgspec.Struct, frozen=True):
     """``verification_data``, each as Stripe says it (`match`, `mismatch`, `not_provided`); empty: it says nothing.
 
@@ -69,10 +73,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     method: str = ""
     checks: Checks = Checks()
     card_state: str | None = None
-    controls: Controls = Controls()
+    controls: Controls = FREE
     holder: str | None = None
     holder_state: str | None = None
-    holder_controls: Controls = Controls()
+    holder_controls: Controls = FREE
 
 
 def request_of(raw: Json) -> Request:
@@ -123,8 +127,8 @@ def controls_of(raw: object) -> Controls:
 
     Limits in a currency other than the card's (a cardholder's may be) are Stripe's to convert and to enforce.
     """
-    if not isinstance(raw, dict):
-        return Controls()
+    if not isinstance(raw, dict) or not any(raw.values()):
+        return FREE
     if str(raw.get("spending_limits_currency") or "usd").lower() != "usd":
         raw = {**raw, "spending_limits": None}
     return msgspec.convert(raw, Controls)

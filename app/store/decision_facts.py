@@ -202,7 +202,7 @@ def arguments(
 
 
 def _facts(row: Row) -> Facts:
-    earlier = msgspec.convert(row["earlier"] or [], list[Earlier])
+    earlier = msgspec.convert(row["earlier"], list[Earlier]) if row["earlier"] else []
     snapshot = Snapshot(
         account_state=row["account_state"],
         held=bool(row["held"]),
@@ -214,12 +214,16 @@ def _facts(row: Row) -> Facts:
         balance_at=row["balance_ms"] or 0,
         open=row["open"],
         authorized=sum(e.amount if e.approved else e.requested for e in earlier if e.counts),
-        spent=msgspec.convert(row["spent"] or [], tuple[Spent, ...]),
-        holder_spent=msgspec.convert(row["holder_spent"] or [], tuple[Spent, ...]),
+        spent=_sums(row["spent"]),
+        holder_spent=_sums(row["holder_spent"]),
         velocity_count=row["velocity_count"],
         velocity_amount=row["velocity_amount"],
     )
     return Facts(snapshot, earlier, row["turn"])
+
+
+def _sums(raw: object) -> tuple[Spent, ...]:
+    return msgspec.convert(raw, tuple[Spent, ...]) if raw else ()
 
 
 def _reach(rules: Authorization, starts: Mapping[str, datetime]) -> datetime:
