@@ -139,7 +139,7 @@ async def test_only_an_admin_may_look_and_create_over_http(services: Services) -
         dry = (await http.post("/v1/destinations", json=body, headers=admin)).json()
         assert (dry["dry_run"], len(dry["steps"]), dry["secrets"]) == (True, 4, [])
         bad = await http.post("/v1/destinations", json={**body, "url": "ftp://x"}, headers=admin)
-        assert (bad.status_code, bad.json()["code"]) == (400, "bad_url")
+        assert (bad.status_code, bad.json()["code"]) == (422, "bad_url")
         made = (await http.post("/v1/destinations", json={**body, "dry_run": False}, headers=admin)).json()
         assert len(made["secrets"]) == 4
         assert len((await http.get("/v1/destinations", headers=admin)).json()["data"]) == 4
