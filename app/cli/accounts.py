@@ -180,4 +180,26 @@ def adopt(
     show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}", reason=reason), as_json=as_json)
 
 
+@app.command()
+def retry(account_id: Account, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Allow one more attempt at the step that Stripe refused for good: a new command under a new key."""
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        made = await requests.allow(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
+        if not yes:
+            raise _Dry(made["step"])
+        return made
+
+    try:
+        made = at_desk(work, as_json=as_json, change=f"accounts.retry {account_id}" if yes else "", reason=reason)
+    except _Dry as dry:
+        would(f"allow {account_id} one more {dry}", as_json=as_json)
+        return
+    show_thing(made, as_json=as_json)
+
+
+class _Dry(Exception):
+    """Ends a transaction that was only to show what would be."""
+
+
 app.command("rebuild")(ops.rebuild_accounts)

@@ -109,6 +109,15 @@ class HoldReleased(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at: int
 
 
+class AttemptAllowed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A person allowed one more attempt at a step that brought nothing. ``step`` is the kind of its command."""
+
+    step: str
+    by: str
+    reason: str
+    at: int
+
+
 Happening = (
     Observed
     | CommandSettled
@@ -120,4 +129,5 @@ Happening = (
     | ActionRequested
     | HoldPlaced
     | HoldReleased
+    | AttemptAllowed
 )

@@ -104,6 +104,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     cardholder: Thing | None = None
     cards: dict[str, Thing] = {}
     intents: dict[str, str] = {}
+    allowed: dict[str, int] = {}
     hold: Json | None = None
     first_spend: str | None = None
 
@@ -263,16 +264,46 @@ def replaced(facts: Facts) -> list[Command]:
     return found
 
 
+STEPS = {
+    "activated": ("financial_account", "create_financial_account"),
+    "provisioned": ("funding", "create_outbound_payment"),
+    "funded": ("cardholder", "create_cardholder"),
+    "cardholder_ready": ("card", "create_card"),
+}
+"""What leads on from a stage: the noun of its intents and the kind of its command."""
+
+
+def attempts(facts: Facts, noun: str) -> list[str]:
+    """How each attempt at a step went, first one first."""
+    return [how for intent, how in facts.intents.items() if intent.startswith(f"{noun}/")]
+
+
+def failed_step(facts: Facts) -> str | None:
+    """The step at which the account stands because every attempt at it brought nothing; only a person allows another."""
+    noun, kind = STEPS.get(facts.state, ("", ""))
+    tried = attempts(facts, noun)
+    return kind if tried and all(_lost(facts, how, returned=True) for how in tried) else None
+
+
+def _attempt(facts: Facts, noun: str, kind: str) -> str:
+    """The intent of the attempt that counts: a further one where all before were refused and a person allowed it."""
+    tried = attempts(facts, noun)
+    again = len(tried) <= facts.allowed.get(kind, 0) and all(how.startswith("rejected") for how in tried)
+    return f"{noun}/{len(tried) + 1 if again else max(1, len(tried))}"
+
+
 def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | None:
     account = facts.financial_account
     match facts.state:
         case "activated" if account is None:
             params: Json = {"currencies": ["usdc"], "display_name": "Card wallet"}
-            return Command(kind="create_financial_account", intent="financial_account/1", params=params)
+            intent = _attempt(facts, "financial_account", "create_financial_account")
+            return Command(kind="create_financial_account", intent=intent, params=params)
         case "provisioned" if account is not None:
             return _funding(account_id, account.id, facts, programme)
         case "funded" if facts.cardholder is None:
-            return Command(kind="create_cardholder", intent="cardholder/1", params={"enrollment": facts.enrollment})
+            intent = _attempt(facts, "cardholder", "create_cardholder")
+            return Command(kind="create_cardholder", intent=intent, params={"enrollment": facts.enrollment})
         case "cardholder_ready" if account is not None and facts.cardholder is not None and not facts.cards:
             params = {
                 "cardholder": facts.cardholder.id,
@@ -281,33 +312,37 @@ def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | No
                 "status": "active",
                 "financial_account_v2": account.id,
             }
-            return Command(kind="create_card", intent="card/1", params=params)
+            return Command(kind="create_card", intent=_attempt(facts, "card", "create_card"), params=params)
         case _:
             return None
 
 
 def _funding(account_id: str, financial_account: str, facts: Facts, programme: Programme) -> Command | None:
-    """Funding attempt n+1 follows only when attempt n is known to have brought no money."""
-    attempts = {intent: how for intent, how in facts.intents.items() if intent.startswith("funding/")}
+    """Funding attempt n+1 follows only when attempt n is known to have brought no money.
+
+    Money that came back after it was posted, and more attempts than the programme has, need a person who allows one.
+    """
+    tried, allowed = attempts(facts, "funding"), facts.allowed.get("create_outbound_payment", 0)
     returned = any(f.status == "returned" for f in facts.fundings.values())
-    if returned or not all(_lost(facts, how) for how in attempts.values()):
+    if (returned and not allowed) or not all(_lost(facts, how, returned=allowed > 0) for how in tried):
         return None
-    if len(attempts) >= programme.funding.attempts_max:
+    if len(tried) >= programme.funding.attempts_max + allowed:
         return None
     amount = programme.funding.amount
     return Command(
         kind="create_outbound_payment",
-        intent=f"funding/{len(attempts) + 1}",
+        intent=f"funding/{len(tried) + 1}",
         params=funding_params(account_id, financial_account, amount),
         moves=Money(amount, "usd"),
     )
 
 
-def _lost(facts: Facts, how: str) -> bool:
+def _lost(facts: Facts, how: str, *, returned: bool = False) -> bool:
     if how.startswith("rejected"):
         return True
     payment = facts.fundings.get(how.removeprefix("settled:"))
-    return payment is not None and payment.status in ("failed", "canceled")
+    gone = ("failed", "canceled", "returned") if returned else ("failed", "canceled")
+    return payment is not None and payment.status in gone
 
 
 def funding_params(account_id: str, financial_account: str, amount: int) -> Json:

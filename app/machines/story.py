@@ -13,6 +13,7 @@ from app.machines.commands import Command, Money, command_id
 from app.machines.events import (
     AccountEnrolled,
     ActionRequested,
+    AttemptAllowed,
     CommandParked,
     CommandRejected,
     CommandRetried,
@@ -113,6 +114,10 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
         case HoldReleased():
             facts.hold = None
             told.lines.append(_mark(story, f"released by {happening.by}: {happening.reason}"))
+        case AttemptAllowed():
+            facts.allowed[happening.step] = facts.allowed.get(happening.step, 0) + 1
+            said = f"one more {happening.step} allowed by {happening.by}: {happening.reason}"
+            told.lines.append(_mark(story, said))
 
 
 def _mark(story: Story, note: str) -> Line:

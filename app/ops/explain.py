@@ -21,12 +21,7 @@ Told = dict[str, Any]
 
 COMMANDS_MAX = 3
 OFF = ("closed", "rejected")
-INTENTS = {
-    "financial_account": "create_financial_account",
-    "funding": "create_outbound_payment",
-    "cardholder": "create_cardholder",
-    "card": "create_card",
-}
+INTENTS = dict(lifecycle.STEPS.values())
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +217,7 @@ def _stage_waits(seen: Situation) -> Waits | None:
         case "verifying":
             return Waits("Stripe's verification of: " + ", ".join(_inactive(facts)), "stripe")
         case "activated":
-            return _after(seen, "financial_account/1", "the financial account to open")
+            return _after(seen, "financial_account", "the financial account to open")
         case "provisioned":
             return _funding_waits(seen)
         case "funding":
@@ -230,11 +225,11 @@ def _stage_waits(seen: Situation) -> Waits | None:
         case "funded":
             if facts.cardholder is not None and not facts.cardholder.ok:
                 return _holder_waits(facts.cardholder)
-            return _after(seen, "cardholder/1", "the cardholder to be created")
+            return _after(seen, "cardholder", "the cardholder to be created")
         case "cardholder_ready":
             if facts.cards:
                 return Waits("a person or a service to activate the card", "operator")
-            return _after(seen, "card/1", "the card to be created")
+            return _after(seen, "card", "the card to be created")
         case "rejected":
             return Waits("Stripe to take its refusal back: " + ", ".join(_inactive(facts)), "stripe")
         case _:
@@ -243,16 +238,19 @@ def _stage_waits(seen: Situation) -> Waits | None:
 
 def _funding_waits(seen: Situation) -> Waits:
     facts = seen.facts
-    if any(f.status == "returned" for f in facts.fundings.values()):
-        return Waits("a decision: the funding came back after it was posted", "operator")
-    attempts = {intent: how for intent, how in facts.intents.items() if intent.startswith("funding/")}
-    if (
-        attempts
-        and lifecycle.next_command(seen.account, facts, seen.programme) is None
-        and "issued" not in attempts.values()
-    ):
-        return Waits("a decision: the programme allows no further funding attempt", "operator")
-    return _after(seen, f"funding/{max(1, len(attempts))}", "the outbound payment of the funding")
+    tried = lifecycle.attempts(facts, "funding")
+    standing = lifecycle.next_command(seen.account, facts, seen.programme) is None and "issued" not in tried
+    if any(f.status == "returned" for f in facts.fundings.values()) and standing:
+        return _decision(seen, "the funding came back after it was posted")
+    if tried and standing:
+        return _decision(seen, "the programme allows no further funding attempt")
+    return _after(seen, "funding", "the outbound payment of the funding")
+
+
+def _decision(seen: Situation, why: str) -> Waits:
+    """A person may allow one more attempt."""
+    retry = f"cardrail accounts retry {seen.account} --reason WHY --yes"
+    return Waits(f"a decision: {why}", "operator", (retry,))
 
 
 def _holder_waits(holder: lifecycle.Thing) -> Waits:
@@ -263,12 +261,15 @@ def _holder_waits(holder: lifecycle.Thing) -> Waits:
     return Waits(f"the cardholder's requirements to be met: {holder.why or 'unknown'}", "holder")
 
 
-def _after(seen: Situation, intent: str, what: str) -> Waits:
-    how = seen.facts.intents.get(intent, "")
-    step = INTENTS[intent.partition("/")[0]]
-    if how.startswith("rejected"):
-        return Waits(f"a decision: Stripe refused what should bring {what}", "operator")
-    if not how and step not in seen.programme.steps:
+def _after(seen: Situation, noun: str, what: str) -> Waits:
+    tried, step = lifecycle.attempts(seen.facts, noun), INTENTS[noun]
+    if (
+        tried
+        and tried[-1].startswith("rejected")
+        and lifecycle.next_command(seen.account, seen.facts, seen.programme) is None
+    ):
+        return _decision(seen, f"Stripe refused what should bring {what}")
+    if not tried and step not in seen.programme.steps:
         return Waits(f"a person or a service to ask for {what}: the programme does not run {step}", "operator")
     return Waits(what, "stripe")
 

@@ -33,7 +33,7 @@ SUPPRESSED = {
     "code": "suppressed_by_replay",
     "message": "A replay in mode state folded the event; `cardrail commands retry` lets this command leave.",
 }
-NEVER_FORCED = ("hold.", "account.repaired")
+NEVER_FORCED = ("hold.", "attempt.", "account.repaired")
 """Events that say what a person decided at that moment: never repeated."""
 
 

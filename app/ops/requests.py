@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import asyncpg
+import msgspec
 
 from app.errors import BadInput, Conflict, NotFound
+from app.machines import lifecycle
 from app.machines.commands import KINDS
 from app.machines.events import (
     AccountEnrolled,
     ActionRequested,
+    AttemptAllowed,
     CommandRejected,
     CommandRetried,
     EnrollmentRequested,
@@ -24,8 +27,9 @@ from app.machines.events import (
     HoldReleased,
     Json,
 )
+from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
-from app.store import controls, log, views
+from app.store import controls, log, states, views
 
 Row = Mapping[str, Any]
 ENROLLMENT_TYPE = "enrollment.requested"
@@ -142,6 +146,19 @@ async def release(conn: asyncpg.Connection, account_id: str, *, by: str, reason:
     made = new_id()
     await _append(conn, account_id, made, "hold.released", HoldReleased(by=by, reason=reason, at=at_ms))
     return {"id": made, "state": "released", "href": f"/v1/accounts/{account_id}"}
+
+
+async def allow(conn: asyncpg.Connection, account_id: str, *, by: str, reason: str, at_ms: int) -> dict[str, Any]:
+    """Allow one more attempt at the step at which the account stands because Stripe refused it: a new intent, a new key."""
+    await known(conn, account_id)
+    await enrolled(conn, account_id)
+    row = (await states.load_accounts(conn, [account_id]))[account_id]
+    step = lifecycle.failed_step(msgspec.convert(row["facts"] or {}, Facts))
+    if step is None:
+        raise Conflict(f"{account_id} stands at no step that brought nothing.", code="nothing_refused")
+    made = new_id()
+    await _append(conn, account_id, made, "attempt.allowed", AttemptAllowed(step=step, by=by, reason=reason, at=at_ms))
+    return {"id": made, "state": "allowed", "step": step, "href": f"/v1/accounts/{account_id}"}
 
 
 async def brake(conn: asyncpg.Connection, step: str, *, on: bool, by: str, reason: str) -> dict[str, Any]:

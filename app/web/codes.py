@@ -129,6 +129,13 @@ CODES: tuple[Code, ...] = (
         ("operations", "events"),
     ),
     Code("no_brake", 409, "The step does not stand still.", "Nothing needs to be let go.", ("cli",)),
+    Code(
+        "nothing_refused",
+        409,
+        "The account stands at no step whose attempts all brought nothing.",
+        "Its explanation says what it waits for.",
+        ("controls",),
+    ),
     Code("not_held", 409, "The account is not held.", "Nothing needs to be released.", ("controls",)),
     Code("already_enrolled", 409, "The account is enrolled already.", "Nothing needs to be done.", ("cli",)),
     Code("platform_account", 409, "This is the platform's own account.", "Name a connected account.", ("cli",)),

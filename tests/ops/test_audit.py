@@ -21,8 +21,8 @@ from tests.sandbox.conftest import Box, box, started
 
 __all__ = ["box", "started"]
 
-ELSEWHERE = {"replays confirm"}
-"""Audited too, and tried where there is a second admin."""
+ELSEWHERE = {"replays confirm", "encryption rotate", "encryption rewrite"}
+"""Audited too, and tried where their circumstances are: a second admin, keys of our own."""
 FILTERS = {"authorizations list"}
 """Takes ``--reason`` to choose by."""
 
@@ -45,6 +45,7 @@ def changing(names: dict[str, str]) -> dict[str, list[str]]:
         "accounts hold": [account, *why, "--yes"],
         "accounts release": [account, *why, "--yes"],
         "accounts adopt": [account, *why, "--yes"],
+        "accounts retry": [account, *why, "--yes"],
         "accounts rebuild": [account, "--repair", *why],
         "brakes set": ["create_card", *why, "--yes"],
         "brakes release": ["create_card", *why, "--yes"],
@@ -115,6 +116,11 @@ async def test_every_change_leaves_who_what_why_and_what_came_of_it(services: Se
     await services.pool.execute("INSERT INTO accounts (account_id) VALUES ($1)", account)
     names = {"account": account, **await parked(services, account)}
     for command in changing(names):
+        if command == "accounts retry":
+            facts = {"enrolled": True, "state": "activated", "intents": {"financial_account/1": "rejected:x"}}
+            await services.pool.execute(
+                "UPDATE accounts SET enrolled = true, facts = $2 WHERE account_id = $1", account, facts
+            )
         before = await services.pool.fetchval("SELECT coalesce(max(id), 0) FROM operator_actions")
         made = await told(*command.split(), *changing(names)[command])
         names |= {"replay": made["id"]} if command == "replays start" else {}

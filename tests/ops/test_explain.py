@@ -153,6 +153,8 @@ def test_a_stage_says_what_it_waits_for_and_whom(
     told = answer(row(state, known(facts)))
     assert told["waiting_for"]["who"] == who
     assert words in told["waiting_for"]["what"]
+    assert ("cardrail accounts retry" in told["commands"][0]) == ("a decision" in told["waiting_for"]["what"])
+    assert [why for command in told["commands"] if (why := refused(command))] == []
 
 
 @pytest.mark.parametrize("step", STEPS[1:])

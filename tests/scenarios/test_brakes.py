@@ -62,7 +62,8 @@ async def waiting(world: World, one: Member) -> dict[str, Any]:
 
 async def test_a_burst_of_refusals_stops_the_step_until_a_person_releases_it(touchy: World) -> None:
     await target(touchy, "POST", CARDS, "api_400", times=3)
-    await touchy.enroll(*(Member(f"burst-{n:03}", "MX", "", "cardholder_ready") for n in range(3)))
+    burst = [Member(f"burst-{n:03}", "MX", "", "cardholder_ready") for n in range(3)]
+    await touchy.enroll(*burst)
     on = await brake(touchy)
     assert (on["step"], on["by"]) == ("create_card", "cardrail")
     assert "3 commands failed" in on["reason"]
@@ -82,3 +83,13 @@ async def test_a_burst_of_refusals_stops_the_step_until_a_person_releases_it(tou
     assert (await touchy.get("/v1/brakes"))["data"] == []
     made = (await touchy.sandbox.get("/_sandbox/requests")).json()["created"]
     assert made["issuing.card"] == 1
+
+    told = await touchy.get(f"/v1/accounts/{burst[0].account}/explanation")
+    assert "cardrail accounts retry" in told["commands"][0]
+    attempts = f"/v1/accounts/{burst[0].account}/attempts"
+    assert (await touchy.api.post(attempts, json={"reason": "Stripe is well again"})).status_code == 202
+    burst[0].end = "live"
+    touchy.drive.members = [burst[0]]
+    await touchy.drive.run(30, lambda _: None)
+    again = await touchy.api.post(attempts, json={"reason": "once too often"})
+    assert (again.status_code, again.json()["code"]) == (409, "nothing_refused")

@@ -58,6 +58,18 @@ async def release_hold(
     )
 
 
+@router.post("/accounts/{account_id}/attempts", status_code=202, response_model=schemas.Accepted, responses=Wrong)
+async def allow_attempt(services: Svc, write: Writing, account_id: AccountPath, body: schemas.Reason) -> Response:
+    """Allow one more attempt at the step that Stripe refused, or whose money came back. Caps hold as always."""
+    return await write.do(
+        lambda conn: requests.allow(
+            conn, account_id, by=write.principal.name, reason=body.reason, at_ms=services.clock()
+        ),
+        body,
+        reason=body.reason,
+    )
+
+
 @router.get("/brakes", response_model=schemas.Listed[schemas.Brake], responses=documented(400, 401, 403, 422))
 async def list_brakes(services: Svc, _who: Reader, asked: Annotated[Page, Depends(page(str))]) -> Response:
     """The steps that stand still."""
