@@ -43,6 +43,7 @@ _complete_until = Gauge(
 _brakes = Gauge(
     "cardrail_brake_on", "1 while a step stands still; set_by: cardrail (by itself) or person", ["step", "set_by"]
 )
+_health_alerts = Gauge("cardrail_health_alerts_open", "Health alerts of Stripe that are open", ["alarm", "severity"])
 _unknown = Counter("cardrail_unknown_events", "Events kept but not understood, by type", ["type"])
 
 _balance = Gauge(
@@ -186,6 +187,13 @@ def money(found: Money, low_cents: int) -> None:
     _waiting.labels("balance").set(found.waiting_for_balance)
     _waiting.labels("other").set(found.waiting - found.waiting_for_balance)
     _negative.set(found.negative)
+
+
+def health_alerts(standing: Mapping[tuple[str, str], int]) -> None:
+    """Set how many of Stripe's health alerts are open, by alarm and severity."""
+    _health_alerts.clear()
+    for (alarm, severity), count in standing.items():
+        _health_alerts.labels(alarm, severity).set(count)
 
 
 def render() -> bytes:

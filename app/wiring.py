@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 import tomllib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from app.flow.receive import Receiver
 from app.machines import programme as policy
 from app.machines.programme import Programme
 from app.ops import subscriptions
+from app.ops.alerts import Answerer
 from app.ops.bookkeeper import Bookkeeper
 from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
@@ -37,7 +39,7 @@ from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper
 from app.ops.treasury import Treasury
 from app.sealing import Keys
-from app.store import data_keys, db, embedded, feed, gauges, heartbeats, platform, schema, sealed
+from app.store import alerts, data_keys, db, embedded, feed, gauges, heartbeats, platform, schema, sealed
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -48,6 +50,7 @@ NUDGE_S = 5.0
 ANNOUNCE_EVERY_S = 0.05
 ANNOUNCE_IDLE_S = 60.0
 KEYS_S = 30.0
+ALERTS_S = 2.0
 NOTIFY_POOL_SIZE = 2
 READING = {"statement_timeout": "5000", "idle_in_transaction_session_timeout": "10000"}
 """A reader holds neither a connection nor old rows for longer, milliseconds."""
@@ -245,6 +248,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("polling", Poller(services).poll, loops.Bell(), 1.0),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),
         ("gaps", GapHunter(services).poll, loops.Bell(), 30.0),
+        ("alerts", Answerer(services).poll, loops.Bell(), ALERTS_S),
         ("retention", Keeper(services).poll, loops.Bell(), 60.0),
         ("notify", notifier.poll, services.notify_bell, idle_s),
         ("announce", _announce(services), services.lines_bell, ANNOUNCE_IDLE_S),
@@ -309,6 +313,7 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
             money = await platform.money(
                 conn, services.platform_account, services.platform_financial_account, gauges.COUNTED_MAX
             )
+            open_alerts = await alerts.firing(conn, services.platform_account)
         metrics.backlog(found.events.oldest_s, found.events.number)
         metrics.commands_backlog(found.commands.oldest_s, found.commands.number)
         metrics.parked_now("event", found.parked_events.number, found.parked_events.oldest_s)
@@ -317,6 +322,9 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
         metrics.complete_until(found.complete_until.timestamp() if found.complete_until else None)
         metrics.brakes(found.brakes)
         metrics.money(money, services.programme.platform.low_balance)
+        metrics.health_alerts(
+            Counter((row["data"]["alarm"], row["data"]["severity"]) for row in open_alerts),
+        )
         return False
 
     return read

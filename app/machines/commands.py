@@ -13,6 +13,7 @@ from app.machines.events import Json
 KINDS = (
     "create_account",
     "create_account_link",
+    "close_account",
     "create_financial_account",
     "create_outbound_payment",
     "create_cardholder",

@@ -10,6 +10,7 @@ from app.machines.dispute import DISPUTE
 from app.machines.enrollment import ENROLLMENT
 from app.machines.financial_account import FINANCIAL_ACCOUNT
 from app.machines.financial_address import FINANCIAL_ADDRESS
+from app.machines.health_alert import HEALTH_ALERT
 from app.machines.inbound_transfer import INBOUND_TRANSFER
 from app.machines.issuing_transaction import ISSUING_TRANSACTION
 from app.machines.kernel import Machine
@@ -50,6 +51,7 @@ MACHINES: dict[str, Machine] = {
         DISPUTE,
         TOKEN,
         PERSONALIZATION_DESIGN,
+        HEALTH_ALERT,
         ENROLLMENT,
         REQUEST,
     )

@@ -14,7 +14,7 @@ import msgspec
 from app.machines import lifecycle
 from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
-from app.ops import plain
+from app.ops import closing, plain
 
 Row = Mapping[str, Any]
 Told = dict[str, Any]
@@ -112,7 +112,7 @@ def situation(row: Row, programme: Programme) -> Situation:
 
 
 def explain(seen: Situation, now_ms: int) -> Told:
-    """``{stage, since, waiting_for, next_command, next_call, last_error, plain, commands}``.
+    """``{stage, since, waiting_for, next_command, next_call, last_error, requirements, plain, commands}``.
 
     ``waiting_for`` is None only where nothing is waited for: live and closed.
     """
@@ -139,6 +139,7 @@ def explain(seen: Situation, now_ms: int) -> Told:
         "next_command": seen.upcoming,
         "next_call": following,
         "error_in_words": said,
+        "requirements": closing.requirements(msgspec.to_builtins(seen.facts)),
         "plain": _plain(seen, waits, following, overdue=overdue),
         "commands": _commands(seen, waits),
     }

@@ -22,6 +22,7 @@ WORDS = {
     "no_cardholder_details": "The account was adopted or enrolled without details of a cardholder.",
     "platform_financial_account": "It is not clear which of the platform's financial accounts pays.",
     "object_missing": "The object of the event cannot be read at Stripe with this key and context.",
+    "unsealable": "What is stored of it does not open: it was changed or moved, or its data key is gone.",
     "poisoned": "Folding the event failed: a defect of ours.",
     "refused_by_database": "The database refused to write what the event brings: a defect of ours.",
     "defect": "Sending failed inside cardrail: a defect of ours.",

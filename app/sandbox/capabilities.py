@@ -108,12 +108,14 @@ def requirement(field: str, who: str, deadline: str, restricts: list[str]) -> Js
     }
 
 
-def require(world: World, account: Record, entries: list[Json], *, quiet: bool = False) -> None:
-    """Replace the requirements and say so."""
+def require(
+    world: World, account: Record, entries: list[Json], *, quiet: bool = False, part: str = "requirements"
+) -> None:
+    """Replace the requirements (or ``future_requirements``) and say so."""
     deadlines = [e["minimum_deadline"]["status"] for e in entries]
     order = ("past_due", "currently_due", "eventually_due")
     worst = next((one for one in order if one in deadlines), None)
     summary = {"minimum_deadline": {"status": worst, "time": None}} if worst else None
-    account.data["requirements"] = {"entries": entries, "summary": summary}
+    account.data[part] = {"entries": entries, "summary": summary}
     if not quiet:
-        world.thin("[requirements].updated", account)
+        world.thin(f"[{part}].updated", account)

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.sandbox import (
     accounts,
+    alarms,
     authorizations,
     capabilities,
     captures,
@@ -155,6 +156,20 @@ def kyc(world: World, ids: list[str], body: Json) -> Json:
     return account.data
 
 
+def requirements(world: World, ids: list[str], body: Json) -> Json:
+    """Ask for something: ``entries`` of ``{field, who, deadline, time?}``; ``future`` announces them."""
+    account = _account(world, ids[0])
+    entries = []
+    for one in body.get("entries") or []:
+        who, deadline = str(one.get("who", "user")), str(one.get("deadline", "currently_due"))
+        entry = capabilities.requirement(str(one["field"]), who, deadline, [capabilities.PREPAID])
+        entry["minimum_deadline"]["time"] = one.get("time")
+        entries.append(entry)
+    part = "future_requirements" if body.get("future") else "requirements"
+    capabilities.require(world, account, entries, part=part)
+    return dict(account.data[part])
+
+
 def token(world: World, _ids: list[str], body: Json) -> Json:
     """Put a card into a wallet."""
     card = world.records.get(str(body["card"]))
@@ -214,5 +229,7 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("POST", "/_sandbox/tokens/{id}", token_status),
     ("POST", "/_sandbox/cardholders/{id}/screening", screening),
     ("POST", "/_sandbox/disputes/{id}", dispute),
+    ("POST", "/_sandbox/accounts/{id}/requirements", requirements),
+    ("POST", "/_sandbox/health_alerts", alarms.alert),
     *money_control.ROUTES,
 )

@@ -94,6 +94,22 @@ class EventLog:
         self._webhooks.send(event)
         return event
 
+    def health(self, alarm: str, state: str, data: Json) -> Event:
+        """A health event of the platform: about no object."""
+        now, ident = time.time(), self._ids.new("evt_test_")
+        name, account = f"v2.core.health.{alarm}.{state}", self._settings.platform_account
+        body: Json = {
+            "id": ident,
+            "object": "v2.core.event",
+            "type": name,
+            "created": rfc3339(now),
+            "livemode": False,
+            "context": None,
+            "related_object": None,
+            "reason": None,
+        }
+        return self._happened(Event(ident, name, "thin", account, now, body, str(data["alert_id"]), data))
+
     def ping(self, destination: Destination, record: Record) -> Event:
         """The event of a ping, sent to this destination alone."""
         event = Event(

@@ -30,6 +30,25 @@ def create_person(world: World, call: Call) -> Answer:
     return Answer(person)
 
 
+def update_person(world: World, call: Call) -> Answer:
+    """Merge what is given into a person."""
+    account = find(world, call, call.ids[0])
+    person = world.find(PERSON, call.ids[1], account.id)
+    person.data.update({key: value for key, value in call.params.items() if key != "include"})
+    world.thin(".updated", person, {"account_id": account.id})
+    return Answer(person)
+
+
+def delete_person(world: World, call: Call) -> Answer:
+    """Take a person away."""
+    account = find(world, call, call.ids[0])
+    person = world.find(PERSON, call.ids[1], account.id)
+    del world.records[person.id]
+    world.all(PERSON, account.id).remove(person)
+    world.thin(".deleted", person, {"account_id": account.id})
+    return Answer(body={"id": person.id, "object": PERSON, "deleted": True})
+
+
 def persons(world: World, call: Call) -> Answer:
     """The persons of an account."""
     account = find(world, call, call.ids[0])

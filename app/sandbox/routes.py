@@ -36,6 +36,8 @@ CORE = [
     post("/v2/core/accounts/{id}/persons", persons.create_person),
     Route("GET", "/v2/core/accounts/{id}/persons", persons.persons),
     Route("GET", "/v2/core/accounts/{id}/persons/{pid}", persons.retrieve_person),
+    post("/v2/core/accounts/{id}/persons/{pid}", persons.update_person),
+    Route("DELETE", "/v2/core/accounts/{id}/persons/{pid}", persons.delete_person),
     post("/v2/core/account_links", persons.create_link, "v2.core.AccountLinkCreateParams"),
     Route("GET", "/v2/core/events", event_api.list_v2),
     Route("GET", "/v2/core/events/{id}", event_api.retrieve_v2),

@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-Handling = Literal["object", "followed", "synchronous"]
+Handling = Literal["object", "alert", "followed", "synchronous"]
+"""``object``: the event tells of an object of ours; ``alert``: it is one itself; ``followed``: kept, and of no effect."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -84,7 +85,8 @@ def _core() -> dict[str, Entry]:
         "traffic_volume_drop",
     )
     for alarm in alarms:
-        found |= _followed(f"v2.core.health.{alarm}", "firing resolved")
+        for state in ("firing", "resolved"):
+            found[f"v2.core.health.{alarm}.{state}"] = Entry("health_alert", handling="alert")
     return found
 
 

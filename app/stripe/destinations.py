@@ -65,7 +65,7 @@ def needed(style: str, version: str, *, all_known: bool = True) -> tuple[str, ..
             for name, entry in catalog.ENTRIES.items()
             if (style == "thin") == name.startswith("v2.")
             and entry.handling != "synchronous"
-            and (all_known or entry.handling == "object")
+            and (all_known or entry.handling in ("object", "alert"))
             and foreign not in name
             and name != PING
         )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from app.machines.events import Happening, Json, Observed
-from app.stripe import catalog
+from app.stripe import alerts, catalog
 from app.stripe.objects import observe
 
 _URL = re.compile(r"/v[12](/[A-Za-z0-9_\-]+)+", re.ASCII)
@@ -76,9 +76,11 @@ def account_include(vocabulary: str) -> tuple[str, ...]:
 def reads(stored: Stored, *, vocabulary: str) -> tuple[Read, ...]:
     """What must be read before this event can be folded. Raises Poisoned for a body that is no event."""
     entry = catalog.lookup(stored.type)
-    if stored.kind != "thin" or entry is None or entry.handling != "object":
+    if stored.kind != "thin" or entry is None or entry.handling not in ("object", "alert"):
         return ()
     body = _json(stored.payload)
+    if entry.handling == "alert":
+        return () if alerts.data_of(body) else (_itself(stored, body),)
     related = body.get("related_object")
     if not isinstance(related, dict) or not isinstance(related.get("url"), str):
         return ()
@@ -88,6 +90,15 @@ def reads(stored: Stored, *, vocabulary: str) -> tuple[Read, ...]:
     context = body.get("context")
     include = account_include(vocabulary) if entry.kind == "account" else ()
     return (Read(url, context if isinstance(context, str) and context else None, include, stored.event_id),)
+
+
+def _itself(stored: Stored, body: dict[str, Any]) -> Read:
+    """The event, with the data that a pushed one lacks."""
+    context = body.get("context")
+    if not re.fullmatch(r"[A-Za-z0-9_]+", stored.event_id, re.ASCII):
+        raise Poisoned("bad_related_url", "The id of the event makes no path of Stripe's API.")
+    url = f"/v2/core/events/{stored.event_id}"
+    return Read(url, context if isinstance(context, str) and context else None, (), stored.event_id)
 
 
 def happenings(stored: Stored) -> tuple[Happening, ...]:
@@ -102,6 +113,8 @@ def happenings(stored: Stored) -> tuple[Happening, ...]:
         found += [seen for raw in internal.objects for seen in _answered(raw.object, raw.at)]
     elif stored.kind == "snapshot":
         found += _snapshot(stored)
+    elif (entry_of := catalog.lookup(stored.type)) is not None and entry_of.handling == "alert":
+        return _alert(stored)
     for entry in (stored.fetched or {}).values():
         if isinstance(entry, dict) and isinstance(entry.get("object"), dict):
             at = entry.get("at")
@@ -118,6 +131,16 @@ def _spendable(seen: Observed) -> Observed:
     if seen.kind not in ("received_credit", "inbound_transfer"):
         return seen
     return msgspec.structs.replace(seen, fields={**seen.fields, "available": True})
+
+
+def _alert(stored: Stored) -> tuple[Happening, ...]:
+    """A health event is the alert: its data stand in its body, or in the reading of itself."""
+    read = [entry.get("object") for entry in (stored.fetched or {}).values() if isinstance(entry, dict)]
+    bodies = (_json(stored.payload), *read)
+    data = next((data for body in bodies if (data := alerts.data_of(body)) is not None), None)
+    if data is None:
+        raise Poisoned("no_object", "The health event came without data.")
+    return (alerts.observe(stored.type, stored.event_id, data, stored.created_ms),)
 
 
 def _answered(raw: object, at_ms: int) -> list[Observed]:

@@ -91,6 +91,10 @@ CODES: tuple[Code, ...] = (
     ),
     Code("account_closed", 409, "The account is closed.", "Nothing more can be asked of it.", _CARDS),
     Code("account_rejected", 409, "Stripe rejected the account.", "Nothing more can be asked of it.", _CARDS),
+    Code("account_holds_money", 409, "Money is on the account.", "Pay it out, then close.", ("actions",)),
+    Code(
+        "money_under_way", 409, "Money is on its way to the account.", "Wait until it arrived or failed.", ("actions",)
+    ),
     Code("account_held", 409, "The account is held: nothing leaves for it.", "Release it first.", _CARDS),
     Code("braked", 409, "A brake stops this step everywhere.", "Wait, or let the brake go.", _CARDS),
     Code("card_canceled", 409, "The card is canceled for good.", "Ask for another card.", _CARDS),

@@ -11,6 +11,7 @@ from app.web.api import (
     books,
     cardholders,
     cards,
+    closures,
     commands,
     controls,
     destinations,
@@ -18,6 +19,7 @@ from app.web.api import (
     enrollments,
     events,
     explanations,
+    health_alerts,
     ops,
     parked,
     payouts,
@@ -40,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     actions.router,
     books.router,
     cards.router,
+    closures.router,
     cardholders.router,
     tokens.router,
     disputes.router,
@@ -56,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     destinations.router,
     payouts.router,
     platform.router,
+    health_alerts.router,
     audit.router,
 )
 

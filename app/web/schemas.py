@@ -182,7 +182,10 @@ class Account(AccountSummary):
         description="Status of each capability by its path.",
         examples=[{"money_manager.business_storage.inbound.usdc": "active"}],
     )
-    requirements: list[dict[str, Any]] = Field(description="What Stripe wants to know.", examples=[[]])
+    requirements: list[dict[str, Any]] = Field(
+        description="What Stripe wants to know, the most urgent first: `{what, who, by, deadline, consequence, future}`.",
+        examples=[[{"what": "identity.individual.id_numbers", "who": "holder", "by": "now", "future": False}]],
+    )
     financial_account: FinancialAccount | None = Field(description="Null until it exists.")
     balance: Balance | None = Field(description="Null until it was read.")
     cards: dict[str, str] = Field(description="Status of each card.", examples=[{"ic_1": "active"}])

@@ -9,7 +9,7 @@ import orjson
 from app.flow import notices
 from app.log import redact
 from app.machines.programme import Programme
-from app.ops import explain
+from app.ops import closing, explain
 from app.store.views import parsed
 
 Row = Mapping[str, Any]
@@ -93,7 +93,7 @@ def account(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
         "reference": facts.get("reference"),
         "enrollment": facts.get("enrollment"),
         "capabilities": {path: _status(c) for path, c in (facts.get("capabilities") or {}).items()},
-        "requirements": facts.get("requirements") or [],
+        "requirements": closing.requirements(facts),
         "financial_account": {"id": own.get("id"), "status": own.get("status")} if own else None,
         "balance": balance(facts.get("balance")),
         "cards": {card_id: _status(card) for card_id, card in (facts.get("cards") or {}).items()},
@@ -209,3 +209,10 @@ def enrollment(row: Row) -> dict[str, Any]:
 
 def key(row: Row) -> dict[str, Any]:
     return dict(row)
+
+
+def health_alert(row: Row) -> dict[str, Any]:
+    data = parsed(row["data"])
+    plain = {name: data.get(name) for name in ("alarm", "severity", "summary", "started_at", "resolved_at")}
+    own = {"id": row["object_id"], "state": row["state"], "backfilled_at": row["backfilled_at"]}
+    return {**own, **plain, "impact": data.get("impact") or {}}

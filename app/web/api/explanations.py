@@ -42,6 +42,10 @@ class Explanation(BaseModel):
     error_in_words: str | None = Field(
         description="The same in plain words.", examples=["Stripe did not answer in time."]
     )
+    requirements: list[dict[str, Any]] = Field(
+        description="Who must do what by when, the most urgent first: `{what, who, by, consequence, future}`.",
+        examples=[[]],
+    )
     plain: str = Field(
         description="All of it in a few sentences.", examples=["The account is live. It waits for nothing."]
     )

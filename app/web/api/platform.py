@@ -14,6 +14,7 @@ from starlette.responses import Response
 from app.flow.readings import PATHS
 from app.machines.wallet_address import NETWORKS
 from app.ops import platform as asking
+from app.store import alerts
 from app.store import platform as store
 from app.store.views import parsed
 from app.stripe.client import Reading
@@ -21,6 +22,7 @@ from app.stripe.fields import at
 from app.stripe.requests import address_include
 from app.web import schemas, shown
 from app.web.api.actions import Usd
+from app.web.api.health_alerts import HealthAlert
 from app.web.deps import AdminWriting, Json, Principal, Reader, Svc, reading
 from app.web.problems import documented
 from app.wiring import Services
@@ -75,6 +77,7 @@ class Platform(BaseModel):
     )
     funding_waiting: FundingWaiting = Field(description="Fundings still to come.")
     brakes: list[schemas.Brake] = Field(description="Steps that stand still.")
+    health_alerts: list[HealthAlert] = Field(description="What Stripe says is wrong now.", examples=[[]])
 
 
 class AddressRequest(schemas.Body):
@@ -124,6 +127,7 @@ async def read_platform(services: Svc, who: Reader) -> Response:
         addresses = [shown.thing(row) for row in await store.addresses(conn, services.platform_account)]
         waiting = await store.funding_waiting(conn)
         brakes = await store.brakes(conn)
+        open_alerts = await alerts.firing(conn, services.platform_account)
     if who.may("admin"):
         await _numbers(services, addresses)
     shown_account = None if own is None else {"id": own, "status": "unknown"}
@@ -151,6 +155,7 @@ async def read_platform(services: Svc, who: Reader) -> Response:
                 },
             },
             "brakes": [{**row, "on": True} for row in brakes],
+            "health_alerts": [shown.health_alert(row) for row in open_alerts],
         }
     )
 
