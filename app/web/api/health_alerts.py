@@ -19,7 +19,7 @@ class HealthAlert(BaseModel):
 
     id: str = Field(description="Stripe's `alert_id`.", examples=["alrt_1"])
     alarm: str = Field(description="What is wrong.", examples=["issuing_authorization_request_timeout"])
-    severity: Literal["critical", "warning"] = Field(description="How bad that is here.")
+    severity: Literal["critical", "warning"] = Field(description="How bad that is here.", examples=["critical"])
     state: str = Field(description="`firing` or `resolved`.", examples=["firing"])
     summary: str | None = Field(description="In Stripe's words.", examples=["Requests timed out."])
     started_at: schemas.Time | None = Field(
@@ -37,7 +37,9 @@ async def list_health_alerts(
     services: Svc,
     _who: Reader,
     asked: Annotated[Page, Depends(page(str))],
-    state: Annotated[Literal["firing", "resolved"] | None, Query(description="Only in this state.")] = None,
+    state: Annotated[
+        Literal["firing", "resolved"] | None, Query(description="Only in this state.", examples=["firing"])
+    ] = None,
 ) -> Response:
     """Stripe's health alerts by id."""
     async with reading(services) as conn:
