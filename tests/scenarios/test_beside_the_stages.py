@@ -172,3 +172,6 @@ async def test_the_old_words_do_the_same(old_words: World) -> None:
     types = {e["type"] for e in await old_words.drive.everything(f"/v1/events?account={one.account}")}
     assert any("[configuration.storer]" in t for t in types)
     assert not any("money_manager" in t for t in types)
+    (spent, *_) = await old_words.drive.objects(one, "authorization")
+    together = (await old_words.get(f"/v1/accounts/{one.account}/objects/{spent['id']}"))["links"]
+    assert {"card", "cardholder", "issuing_transaction", "received_debit"} <= {link["kind"] for link in together}

@@ -1,6 +1,8 @@
 """Links are found from either side by an index, however many there are."""
 
-from app.store import db, links
+from alembic.script import ScriptDirectory
+
+from app.store import db, links, schema
 
 
 async def seeded(pool: db.Pool, count: int) -> None:
@@ -42,3 +44,25 @@ async def test_a_link_told_twice_is_one(pool: db.Pool) -> None:
         await links.put(conn, [row])
         await links.put(conn, [row])
         assert await conn.fetchval("SELECT count(*) FROM links") == 1
+
+
+async def test_objects_from_before_are_linked_when_the_schema_comes(empty_dsn: str) -> None:
+    scripts = ScriptDirectory.from_config(schema.alembic_config()).walk_revisions()
+    before = next(str(script.down_revision) for script in scripts if "name which" in str(script.doc))
+    await schema.migrate(empty_dsn, to=before)
+    conn = await db.connect(empty_dsn)
+    for object_id, data in (
+        ("rd_1", {"card": "ic_1", "authorization": None, "transactions": ["ipi_1", "ipi_2"]}),
+        ("trxn_1", {"flow": {"type": "received_debit", "received_debit": "rd_1"}, "transactions": "odd"}),
+        ("acct_1", {"country": "MX", "card": ""}),
+    ):
+        await conn.execute(
+            "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+            " VALUES ('acct_1', $1, 'kind', 'state', $2, now())",
+            object_id,
+            data,
+        )
+    await schema.migrate(empty_dsn)
+    found = {(row["object_id"], row["linked_id"]) for row in await conn.fetch("SELECT * FROM links")}
+    await conn.close()
+    assert found == {("rd_1", "ic_1"), ("rd_1", "ipi_1"), ("rd_1", "ipi_2"), ("trxn_1", "rd_1")}

@@ -253,3 +253,17 @@ def test_nothing_but_poison_is_raised(payload: Any, event_type: str, kind: str, 
     for translate in (asked, happenings):
         with contextlib.suppress(Poisoned):
             translate(event)
+
+
+@pytest.mark.parametrize(("event", "funds"), [("funds_reinstated", "reinstated"), ("funds_rescinded", "rescinded")])
+@pytest.mark.parametrize("style", ["snapshot", "thin"])
+def test_where_disputed_money_went_is_told_by_the_events_type_alone(event: str, funds: str, style: str) -> None:
+    dispute = {"object": "issuing.dispute", "id": "idp_1", "status": "submitted", "transaction": "ipi_1"}
+    if style == "snapshot":
+        said = stored({"data": {"object": dispute}}, f"issuing_dispute.{event}")
+    else:
+        fetched = {"/v1/issuing/disputes/idp_1": {"at": 2_000, "object": dispute}}
+        said = stored({"id": "evt_1"}, f"v1.issuing_dispute.{event}", "thin", fetched)
+    (seen,) = happenings(said)
+    assert isinstance(seen, Observed)
+    assert (seen.status, seen.fields["funds"]) == ("submitted", funds)
