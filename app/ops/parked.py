@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from app.errors import BadInput, CardrailError, NotFound
+from app.errors import CardrailError, Conflict, NotFound
 from app.ops import requests
 from app.ops.parts import Actor
 from app.store import audit, health
@@ -46,7 +46,7 @@ def check(found: Mapping[str, Any], answer_: str) -> None:
     """Raise BadInput for an answer that this sort of thing does not take."""
     allowed = ANSWERS[found["what"]]
     if answer_ not in allowed:
-        raise BadInput(f"A parked {found['what']} takes: {', '.join(allowed)}.", code="bad_answer")
+        raise Conflict(f"A parked {found['what']} takes: {', '.join(allowed)}.", code="bad_answer")
 
 
 async def answer_all(pool: Pool, name: str, answer_: str, actor: Actor, *, at_ms: int) -> dict[str, Any]:

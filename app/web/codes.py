@@ -140,6 +140,7 @@ CODES: tuple[Code, ...] = (
         "Its explanation says what it waits for.",
         ("controls",),
     ),
+    Code("bad_answer", 409, "A parked thing does not take this answer.", "See the sentence.", ("operations",)),
     Code("not_held", 409, "The account is not held.", "Nothing needs to be released.", ("controls",)),
     Code("already_enrolled", 409, "The account is enrolled already.", "Nothing needs to be done.", ("cli",)),
     Code("platform_account", 409, "This is the platform's own account.", "Name a connected account.", ("cli",)),
@@ -219,7 +220,6 @@ CODES: tuple[Code, ...] = (
     Code("embedded_database_failed", 503, "The embedded PostgreSQL did not start.", "See its log.", ("cli",)),
     Code("not_the_sandbox", 400, "Purchases are simulated in the sandbox only.", "Unset `STRIPE_API_KEY`.", ("cli",)),
     Code("bad_mode", 400, "No such mode of replay.", "See `--help`.", ("cli",)),
-    Code("bad_answer", 400, "A parked thing does not take this answer.", "See `--help`.", ("cli",)),
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
     # Subscriptions to notices
     Code(

@@ -17,7 +17,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
 
 from app.errors import BadInput, CardrailError, RateLimited, Unavailable
 from app.log import get_logger
@@ -110,14 +109,16 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+def _allowed(request: Request) -> str | None:
+    """The methods of the path, over all its routes; each route by itself knows only its own."""
+    paths = request.app.openapi()["paths"]
+    fitting = [path for path in paths if re.fullmatch(_PART.sub("[^/]+", path), request.url.path)]
+    if not fitting:
+        return None
+    return ", ".join(method.upper() for method in paths[min(fitting, key=lambda path: path.count("{"))])
 
 
-def _allowed(request: Request) -> str:
-    """The methods that the path has, over all its routes (each route by itself knows only its own)."""
-    asked = [{**request.scope, "method": method} for method in METHODS]
-    routes = request.app.routes
-    return ", ".join(s["method"] for s in asked if any(r.matches(s)[0] is Match.FULL for r in routes))
+_PART = re.compile(r"\{[^}]+\}")
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -126,7 +127,7 @@ async def _http(request: Request, error: Exception) -> Response:
     detail = "There is no such route." if error.detail == "Not Found" else str(error.detail)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = _allowed(request)
+        headers["Allow"] = _allowed(request) or headers.get("Allow", "GET")
     return answer(error.status_code, code, detail, headers)
 
 

@@ -1,6 +1,7 @@
 """The shapes of answers, for the API's description. Money is minor units with its currency; times are RFC 3339 UTC."""
 
 import re
+from datetime import date
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
@@ -36,9 +37,19 @@ def _written(value: object) -> object:
     return value
 
 
+def _written_day(value: object) -> object:
+    """As for a time: a bare number is no day."""
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise PydanticCustomError("day", "Must be a day such as 2026-11-24")
+    return value
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 """A time that a caller names."""
+Day = Annotated[date, BeforeValidator(_written_day)]
+"""A day that a caller names."""
 MONEY_MAX = 1_000_000_000_000
 
 

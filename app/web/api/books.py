@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.ops import books
+from app.web import schemas
 from app.web.api.accounts import AccountPath, must_know
 from app.web.deps import Json, Reader, Svc, reading
 from app.web.problems import documented
@@ -62,9 +63,9 @@ async def read_books(
     services: Svc,
     _who: Reader,
     account_id: AccountPath,
-    day: Annotated[date | None, Query(description="One UTC day.", examples=["2026-11-24"])] = None,
-    from_: Annotated[date | None, Query(alias="from", description="First day.", examples=["2026-11-20"])] = None,
-    to: Annotated[date | None, Query(description="Last day; today without.", examples=["2026-11-24"])] = None,
+    day: Annotated[schemas.Day | None, Query(description="One UTC day.", examples=["2026-11-24"])] = None,
+    from_: Annotated[schemas.Day | None, Query(alias="from", description="First day.", examples=["2026-11-20"])] = None,
+    to: Annotated[schemas.Day | None, Query(description="Last day; today without.", examples=["2026-11-24"])] = None,
 ) -> Response:
     """The account's books, today's without a day; the platform's own id works as well."""
     first, last = books.period(from_, to, day, books.today(services.clock()))

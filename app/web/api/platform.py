@@ -39,18 +39,18 @@ Asked: dict[str, Any] = {
 }
 
 
-class Waiting(BaseModel):
+class WaitingFundings(BaseModel):
     """Fundings that wait for one reason."""
 
     count: int = Field(description="How many.", examples=[0])
     amount: schemas.Money = Field(description="How much, together.")
 
 
-class FundingWaiting(Waiting):
+class FundingWaiting(WaitingFundings):
     """Fundings that have not reached Stripe yet."""
 
     oldest: schemas.Time | None = Field(description="Since when the oldest waits.", examples=["2026-11-24T10:00:00Z"])
-    for_balance: Waiting = Field(description="Those that wait until the platform has more money.")
+    for_balance: WaitingFundings = Field(description="Those that wait until the platform has more money.")
 
 
 class LowBalance(BaseModel):
