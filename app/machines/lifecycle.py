@@ -48,6 +48,8 @@ LIFECYCLE = Machine(
 
 GONE = frozenset({"failed", "canceled", "returned"})
 """States of an outbound payment that brought no money."""
+FUNDINGS_KEPT = 50
+"""The newest fundings that are over; older ones no longer decide anything."""
 
 
 class Capability(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ class Balance(msgspec.Struct, frozen=True, omit_defaults=True):
 class Thing(msgspec.Struct, frozen=True, omit_defaults=True):
     """The little that the lifecycle must know of an object. ``at`` is when it was last observed, milliseconds.
 
-    ``why`` says what keeps a cardholder from being ``ok``; ``replaces`` is the card that a card stands in for, and
+    ``why`` says what keeps a cardholder from being ``ok``, or Stripe's reason for where a funding stands; ``replaces`` is the card that a card stands in for, and
     ``lost`` the reason when that one was lost or stolen.
     """
 
@@ -105,6 +107,10 @@ class Facts(msgspec.Struct, omit_defaults=True):
     cards: dict[str, Thing] = {}
     intents: dict[str, str] = {}
     allowed: dict[str, int] = {}
+    topups: int = 0
+    topup_losses: int = 0
+    topup_day: int = 0
+    topup_moved: int = 0
     hold: Json | None = None
     first_spend: str | None = None
 
@@ -135,7 +141,11 @@ def _funding_seen(facts: Facts, held: Object) -> None:
     value = amount.get("value", 0) if isinstance(amount, dict) else 0
     before = facts.fundings.get(held.object_id)
     at = min(before.at, held.observed_at) if before and before.status == held.state else held.observed_at
-    facts.fundings[held.object_id] = Thing(held.object_id, held.state, at, int(value))
+    why = str(held.data.get("reason") or "")
+    facts.fundings[held.object_id] = Thing(held.object_id, held.state, at, int(value), why=why)
+    over = sorted((f.at, f.id) for f in facts.fundings.values() if f.status in ("posted", "failed", "canceled"))
+    for _, old in over[:-FUNDINGS_KEPT]:
+        del facts.fundings[old]
 
 
 def _account(facts: Facts, held: Object) -> None:
@@ -320,11 +330,13 @@ def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | No
 def _funding(account_id: str, financial_account: str, facts: Facts, programme: Programme) -> Command | None:
     """Funding attempt n+1 follows only when attempt n is known to have brought no money.
 
-    Money that came back after it was posted, and more attempts than the programme has, need a person who allows one.
+    Money that came back after it was posted needs a person who allows one more attempt, or a programme that says so;
+    more attempts than the programme has need a person.
     """
     tried, allowed = attempts(facts, "funding"), facts.allowed.get("create_outbound_payment", 0)
+    again = allowed > 0 or programme.funding.after_return
     returned = any(f.status == "returned" for f in facts.fundings.values())
-    if (returned and not allowed) or not all(_lost(facts, how, returned=allowed > 0) for how in tried):
+    if (returned and not again) or not all(_lost(facts, how, returned=again) for how in tried):
         return None
     if len(tried) >= programme.funding.attempts_max + allowed:
         return None

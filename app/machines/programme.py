@@ -21,11 +21,23 @@ LIMIT_MAX = 10**12
 VELOCITY_WINDOW_MAX_S = 31 * 86_400
 
 
+class TopUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A live account with less than ``below`` (USDC cents) gets ``amount`` more, at most ``per_day`` a UTC day."""
+
+    below: int
+    amount: int
+    per_day: int
+
+
 class Funding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first funding: USD from the platform becomes USDC on the account."""
+    """The first funding: USD from the platform becomes USDC on the account. ``after_return``: whether another attempt may
+    follow by itself when one came back after it was posted. ``top_up``: none without it.
+    """
 
     amount: int = 10_000
     attempts_max: int = 2
+    after_return: bool = False
+    top_up: TopUp | None = None
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,6 +175,11 @@ def faults(programme: Programme) -> list[str]:
         found.append("countries: a list of upper-case two-letter country codes is needed")
     if programme.funding.amount <= 0:
         found.append("funding.amount: must be a positive number of cents")
+    rule = programme.funding.top_up
+    if rule is not None and not 0 < rule.amount <= min(rule.per_day, programme.caps.per_command):
+        found.append("funding.top_up.amount: must be positive, and no more than per_day and caps.per_command")
+    if rule is not None and rule.below <= 0:
+        found.append("funding.top_up.below: must be a positive number of cents")
     if programme.caps.force_unconfirmed < 0:
         found.append("caps.force_unconfirmed: must be 0 or more cents")
     if not 1 <= programme.funding.attempts_max <= 10:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from app.machines import lifecycle
+from app.machines import lifecycle, topup
 from app.machines.commands import Command, Money, command_id
 from app.machines.events import (
     AccountEnrolled,
@@ -295,7 +295,10 @@ def _advance(story: Story, told: Told, at: int) -> None:
     if after != before:
         facts.state, facts.since = after, at
     wanted = [lifecycle.next_command(story.account_id, facts, story.programme), *lifecycle.replaced(facts)]
-    issued = tuple(made for command in wanted if command is not None for made in _issue(story, told, command))
+    more = topup.wanted(story.account_id, facts, story.programme, at)
+    if more is not None:
+        topup.issued(facts, more, at)
+    issued = tuple(made for command in [*wanted, more] if command is not None for made in _issue(story, told, command))
     if after != before or issued:
         told.lines.append(
             Line(machine="lifecycle", object_id=story.account_id, before=before, after=after, commands=issued)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.machines import lifecycle
+from app.machines import lifecycle, topup
 from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
 from app.ops import closing, plain
@@ -21,7 +21,7 @@ Told = dict[str, Any]
 
 COMMANDS_MAX = 3
 OFF = ("closed", "rejected")
-INTENTS = dict(lifecycle.STEPS.values())
+INTENTS = dict([*lifecycle.STEPS.values(), ("topup", topup.KIND)])
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +222,11 @@ def _stage_waits(seen: Situation) -> Waits | None:
         case "provisioned":
             return _funding_waits(seen)
         case "funding":
-            return Waits("the funding to be posted and the balance to be read back", "stripe")
+            reviewed = any(f.why == "under_review" and f.status == "processing" for f in facts.fundings.values())
+            what = "the funding to be posted and the balance to be read back"
+            return Waits("Stripe's review of the funding" if reviewed else what, "stripe")
+        case "live":
+            return _topup_waits(seen)
         case "funded":
             if facts.cardholder is not None and not facts.cardholder.ok:
                 return _holder_waits(facts.cardholder)
@@ -235,6 +239,17 @@ def _stage_waits(seen: Situation) -> Waits | None:
             return Waits("Stripe to take its refusal back: " + ", ".join(_inactive(facts)), "stripe")
         case _:
             return None
+
+
+def _topup_waits(seen: Situation) -> Waits | None:
+    """A live account waits for nothing, unless it runs low and the programme tops it up."""
+    facts, rule = seen.facts, seen.programme.funding.top_up
+    if rule is None or not topup.low(facts, rule):
+        return None
+    why = topup.stopped(facts, seen.programme, facts.balance.at if facts.balance else 0)
+    if why is not None and not topup.under_way(facts):
+        return Waits(f"a person to fund the account, which runs low: {why}", "operator")
+    return Waits("the top-up to be posted and the balance to be read back", "stripe")
 
 
 def _funding_waits(seen: Situation) -> Waits:

@@ -199,6 +199,11 @@ class Account(AccountSummary):
     )
     financial_account: FinancialAccount | None = Field(description="Null until it exists.")
     balance: Balance | None = Field(description="Null until it was read.")
+    balances: dict[str, dict[str, int]] = Field(
+        description="Available, inbound and outbound pending per currency, minor units.",
+        examples=[{"usdc": {"available": 9_000, "inbound_pending": 0, "outbound_pending": 1_000}}],
+    )
+    negative: list[str] = Field(description="Currencies whose available balance is negative.", examples=[[]])
     cards: dict[str, str] = Field(description="Status of each card.", examples=[{"ic_1": "active"}])
     cardholder: str | None = Field(description="The cardholder's id.", examples=["ich_1"])
     first_spend: str | None = Field(description="The object of the first spend.", examples=["iauth_1"])

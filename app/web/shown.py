@@ -96,6 +96,7 @@ def account(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
         "requirements": closing.requirements(facts),
         "financial_account": {"id": own.get("id"), "status": own.get("status")} if own else None,
         "balance": balance(facts.get("balance")),
+        **balances(facts.get("balance")),
         "cards": {card_id: _status(card) for card_id, card in (facts.get("cards") or {}).items()},
         "cardholder": holder.get("id") if isinstance(holder, dict) else None,
         "first_spend": facts.get("first_spend"),
@@ -109,6 +110,14 @@ def balance(value: object, currency: str = "usdc") -> dict[str, Any] | None:
         return None
     parts = {k: money((value.get(k) or {}).get(currency, 0), currency) for k in _BALANCE_PARTS}
     return {**parts, "at": time_of(value.get("at"))}
+
+
+def balances(value: object) -> dict[str, Any]:
+    """Every currency's parts in minor units, and the currencies whose available part is negative."""
+    found = value if isinstance(value, dict) else {}
+    currencies = sorted({c for part in _BALANCE_PARTS for c in found.get(part) or {}})
+    each = {c: {part: (found.get(part) or {}).get(c, 0) for part in _BALANCE_PARTS} for c in currencies}
+    return {"balances": each, "negative": [c for c in currencies if each[c]["available"] < 0]}
 
 
 _BALANCE_PARTS = ("available", "inbound_pending", "outbound_pending")
