@@ -6,16 +6,19 @@ from app.config import SANDBOX_WEBHOOK_SECRET
 from app.machines.programme import Programme
 from app.ops.doctor.check import Check, worse_than
 from app.ops.parts import Parts
-from app.store import keys, outbox
+from app.store import keys, outbox, platform
 from app.store.db import Connection
 
+NEGATIVE_SHOWN = 20
 CAP_WARN, CAP_FULL = 0.8, 1.0
 EXPIRES_SOON = timedelta(days=14)
 
 
 async def look(conn: Connection, parts: Parts) -> list[Check]:
     """The programme's caps, how much of the day's is used, and the keys."""
-    return [*plausible(parts.programme), await _today(conn, parts.programme), *await _keys(conn, parts)]
+    programme = parts.programme
+    balances = [await _platform(conn, parts), *await _negative(conn)]
+    return [*plausible(programme), await _today(conn, programme), *balances, *await _keys(conn, parts)]
 
 
 def plausible(programme: Programme) -> list[Check]:
@@ -44,6 +47,32 @@ async def _today(conn: Connection, programme: Programme) -> Check:
         else "raise caps.per_programme_day in CARDRAIL_PROGRAMME and restart, or wait for midnight UTC"
     )
     return Check(check="cap of the day", state=state, says=says, do=do)
+
+
+async def _platform(conn: Connection, parts: Parts) -> Check:
+    """Whether the platform has enough, and what waits for it."""
+    found = await platform.money(conn, parts.platform_account, parts.platform_financial_account, 1)
+    usd, threshold = found.available.get("usd"), parts.programme.platform.low_balance
+    if usd is None:
+        return Check(check="platform balance", state="ok", says="not read yet", do="")
+    says = f"{usd / 100:,.2f} USD available, {found.waiting_for_balance} fundings wait for more"
+    if usd < threshold or found.waiting_for_balance:
+        do = "send money to an address of GET /v1/platform; what waits goes on by itself"
+        return Check(check="platform balance", state="warning", says=says, do=do)
+    return Check(check="platform balance", state="ok", says=says)
+
+
+async def _negative(conn: Connection) -> list[Check]:
+    """Balances below zero: somebody owes money, and Stripe gives the platform limited time."""
+    return [
+        Check(
+            check=f"balance of {row['account_id']}",
+            state="warning",
+            says=f"negative, as last read: {row['available']}",
+            do=f"cardrail books --account {row['account_id']}",
+        )
+        for row in await platform.negative(conn, NEGATIVE_SHOWN)
+    ]
 
 
 async def _keys(conn: Connection, parts: Parts) -> list[Check]:
