@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app import metrics
 from app.flow.receive import Receiver
 from app.store import db
 from app.stripe.envelope import Envelope
@@ -89,6 +90,12 @@ async def test_unknown_types_and_a_nul_in_a_string_are_kept(client: httpx.AsyncC
     raw = body(type="what.is.this", data={"object": {"name": "a\0b"}})
     assert (await post(client, raw)).status_code == 200
     assert await payload_of(pool) == raw
+
+
+async def test_a_type_that_the_catalogue_lacks_is_counted_by_its_name(client: httpx.AsyncClient) -> None:
+    for number in range(2):
+        assert (await post(client, body(id=f"evt_new_{number}", type="issuing_robot.created"))).status_code == 200
+    assert 'cardrail_unknown_events_total{type="issuing_robot.created"} 2.0' in metrics.render().decode()
 
 
 async def test_the_other_mode_is_kept_as_ignored(client: httpx.AsyncClient, pool: db.Pool) -> None:
