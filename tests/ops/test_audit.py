@@ -46,6 +46,9 @@ def changing(names: dict[str, str]) -> dict[str, list[str]]:
         "accounts release": [account, *why, "--yes"],
         "accounts adopt": [account, *why, "--yes"],
         "accounts retry": [account, *why, "--yes"],
+        "cards freeze": [account, "ic_active", *why, "--yes"],
+        "cards thaw": [account, "ic_inactive", *why, "--yes"],
+        "cards cancel": [account, "ic_active", *why, "--yes"],
         "accounts rebuild": [account, "--repair", *why],
         "brakes set": ["create_card", *why, "--yes"],
         "brakes release": ["create_card", *why, "--yes"],
@@ -99,6 +102,13 @@ async def parked(services: Services, account: str) -> dict[str, str]:
             account,
             name,
             {"code": code},
+        )
+    for state in ("active", "inactive"):
+        await services.pool.execute(
+            "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+            " VALUES ($1, 'ic_' || $2, 'card', $2, '{}', now())",
+            account,
+            state,
         )
     groups = (await told("parked", "list"))["data"]
     named = {(group["what"], group["code"]): group["fingerprint"] for group in groups}
