@@ -26,12 +26,14 @@ EVERY_MS = 3_600_000
 async def drop(parts: Parts, actor: Actor, *, yes: bool, pause_s: float = 0.0) -> dict[str, Any]:
     """Drop what is old enough, chunk by chunk; without ``yes`` only count what would be looked at."""
     settings, dropped, deleted, kept = parts.settings, 0, 0, 0
-    async with parts.pool.acquire() as conn:
-        waiting = {
-            "bodies": await retention.count(conn, retention.BODIES, settings.payload_days),
-            "rows": await retention.count(conn, retention.ROWS, settings.row_days),
-        }
-    while yes:
+    if not yes:
+        async with parts.pool.acquire() as conn:
+            waiting = {
+                "bodies": await retention.count(conn, retention.BODIES, settings.payload_days),
+                "rows": await retention.count(conn, retention.ROWS, settings.row_days),
+            }
+        return {"found": waiting, "dry_run": True}
+    while True:
         looked, gone = await _chunk(parts, retention.BODIES, settings.payload_days)
         dropped, kept = dropped + gone, kept + looked - gone
         old, removed = await _chunk(parts, retention.ROWS, settings.row_days)
@@ -39,7 +41,7 @@ async def drop(parts: Parts, actor: Actor, *, yes: bool, pause_s: float = 0.0) -
         if not looked and not old:
             break
         await asyncio.sleep(pause_s)
-    result = {"found": waiting, "bodies_dropped": dropped, "rows_deleted": deleted, "kept": kept, "dry_run": not yes}
+    result = {"bodies_dropped": dropped, "rows_deleted": deleted, "kept": kept, "dry_run": False}
     if dropped or deleted:
         async with parts.pool.acquire() as conn:
             await audit.note(

@@ -25,7 +25,7 @@ STEADY = 1_000
 EMPTY = "TRUNCATE events, accounts, objects, journal, checkpoints, checkpoint_objects, outbox, decisions, replays"
 JOB = (
     "INSERT INTO replays (id, state, mode, filter, rate, reason, by, total)"
-    " SELECT '{name}_' || n, 'running', 'state', '{{\"source\": \"webhook\"}}', 10000, 'bench', 'bench', 0"
+    " SELECT '{name}_' || n, 'running', 'state', '{{\"source\": \"webhook\", \"status\": \"applied\"}}', 10000, 'bench', 'bench', 0"
     "   FROM generate_series(1, {jobs}) AS n"
 )
 
@@ -85,7 +85,7 @@ def _replaying(dsn: str) -> Iterator[None]:
 
 def _served(port: int) -> tuple[float, float]:
     """p50 in milliseconds at a steady rate: webhooks accepted, purchases decided."""
-    accepted = load(port, "thin", STEADY, rate=STEADY_PER_S)
+    accepted = load(port, "authorization", STEADY, rate=STEADY_PER_S)
     decided = load(port, "purchase", STEADY, rate=STEADY_PER_S)
     return float(accepted["p50_ms"]), float(decided["p50_ms"])
 
