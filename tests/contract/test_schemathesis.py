@@ -18,7 +18,7 @@ from tests.web.conftest import add_account
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 ACCOUNT = "acct_1SMxConnDemo"
 COMMAND = "cmd_9c1185a5c5e9fc54612808977e"
-EXAMPLES_MAX = "4"
+EXAMPLES_MAX = "2"
 SEED = "20261124"
 
 
