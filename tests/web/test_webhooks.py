@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -109,25 +109,25 @@ _OK = body()
 @pytest.mark.parametrize(
     ("raw", "headers", "status", "code"),
     [
-        (_OK, {}, 400, "signature_missing"),
-        (_OK, {"Stripe-Signature": "t=1,v0=00"}, 400, "signature_scheme"),
-        (_OK, signed(_OK, "whsec_wrong"), 400, "signature_mismatch"),
-        (_OK, signed(_OK + b" "), 400, "signature_mismatch"),
-        (_OK, signed(_OK, at=-400), 400, "signature_stale"),
-        (_OK, signed(_OK, at=400), 400, "signature_future"),
-        (b"\xff", signed(b"\xff"), 400, "body_not_utf8"),
-        (b"{", signed(b"{"), 400, "body_not_json"),
-        (b"[]", signed(b"[]"), 400, "body_no_event"),
-        (b"", signed(b""), 400, "body_not_json"),
-        (body("evt\0"), signed(body("evt\0")), 400, "event_field_unstorable"),
-        (b"x" * 1_048_577, {}, 413, "body_too_large"),
+        (_OK, dict, 400, "signature_missing"),
+        (_OK, lambda: {"Stripe-Signature": "t=1,v0=00"}, 400, "signature_scheme"),
+        (_OK, lambda: signed(_OK, "whsec_wrong"), 400, "signature_mismatch"),
+        (_OK, lambda: signed(_OK + b" "), 400, "signature_mismatch"),
+        (_OK, lambda: signed(_OK, at=-400), 400, "signature_stale"),
+        (_OK, lambda: signed(_OK, at=400), 400, "signature_future"),
+        (b"\xff", lambda: signed(b"\xff"), 400, "body_not_utf8"),
+        (b"{", lambda: signed(b"{"), 400, "body_not_json"),
+        (b"[]", lambda: signed(b"[]"), 400, "body_no_event"),
+        (b"", lambda: signed(b""), 400, "body_not_json"),
+        (body("evt\0"), lambda: signed(body("evt\0")), 400, "event_field_unstorable"),
+        (b"x" * 1_048_577, dict, 413, "body_too_large"),
     ],
 )
 async def test_each_refusal_has_its_status_code_and_trace(
-    raw: bytes, headers: dict[str, str], status: int, code: str, receiver: Receiver, pool: db.Pool
+    raw: bytes, headers: Callable[[], dict[str, str]], status: int, code: str, receiver: Receiver, pool: db.Pool
 ) -> None:
     async with client_of(receiver) as client:
-        answer = await post(client, raw, headers)
+        answer = await post(client, raw, headers())
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     problem = answer.json()
     assert (problem["code"], problem["status"]) == (code, status)
