@@ -127,6 +127,7 @@ async def _answers(http: httpx.AsyncClient) -> bool:
 
 def _greet(given: Settings) -> None:
     lines: dict[str, Any] = {
+        "Console": f"{given.base_url}/console",
         "API": f"{given.base_url}/v1",
         "Docs": f"{given.base_url}/docs",
         "Stripe posts to": f"{given.base_url}/webhooks/stripe",

@@ -49,3 +49,15 @@ async def caused(conn: Connection, account_id: str, causes: Sequence[str]) -> li
             list(causes),
         )
     )
+
+
+async def newest_lines(conn: Connection, account_id: str, limit: int) -> list[Row]:
+    """The newest lines of an account's journal, newest first."""
+    return list(
+        await conn.fetch(
+            "SELECT account_id, seq, machine, object_id, from_state, to_state, event_id, at, commands, note"
+            " FROM journal WHERE account_id = $1 ORDER BY seq DESC LIMIT $2",
+            account_id,
+            limit,
+        )
+    )

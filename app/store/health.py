@@ -70,6 +70,16 @@ async def backlog(conn: Connection) -> Row:
     return row
 
 
+async def standing(conn: Connection, platform: str) -> list[Row]:
+    """How many accounts are in each state, and how many of those are held; without the platform's own."""
+    return list(
+        await conn.fetch(
+            "SELECT state, count(*) AS count, count(hold) AS held FROM accounts WHERE account_id <> $1 GROUP BY state",
+            platform,
+        )
+    )
+
+
 async def ignored_types(conn: Connection, days: int) -> list[Row]:
     """Types of events that had no effect, with how many there were."""
     return list(

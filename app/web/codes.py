@@ -13,7 +13,8 @@ PAGE = "/problems"
 
 class Code(NamedTuple):
     """One code. ``at`` says which operations may answer it: a tag of the API, ``write`` (takes an Idempotency-Key),
-    ``list`` (takes a cursor), ``body``, ``any``; ``door`` is Stripe's, ``cli`` the command line's alone.
+    ``list`` (takes a cursor), ``body``, ``any``; ``door`` is Stripe's, ``cli`` the command line's and ``console`` the
+    console's alone.
     """
 
     code: str
@@ -48,6 +49,13 @@ CODES: tuple[Code, ...] = (
     Code("unauthenticated", 401, "No API key came with the request.", "Send `Authorization: Bearer <key>`."),
     Code("bad_key", 401, "The API key is unknown, expired or revoked.", "Ask an admin: `cardrail keys create`."),
     Code("forbidden", 403, "The key's scope does not reach this far.", "Use a key with the scope that is named."),
+    Code(
+        "bad_form",
+        403,
+        "A form of the console that is not of this session.",
+        "Load the page again and repeat.",
+        ("console",),
+    ),
     Code(
         "second_key_needed",
         403,
@@ -284,5 +292,6 @@ def page() -> str:
 def _sections() -> list[tuple[str, list[Code]]]:
     door = [code for code in CODES if "door" in code.at]
     line = [code for code in CODES if code.at == ("cli",)]
-    api = [code for code in CODES if code.at not in {("door",), ("cli",)}]
-    return [("The API", api), ("Stripe's door", door), ("The command line", line)]
+    desk = [code for code in CODES if code.at == ("console",)]
+    api = [code for code in CODES if code.at not in {("door",), ("cli",), ("console",)}]
+    return [("The API", api), ("Stripe's door", door), ("The command line", line), ("The console", desk)]

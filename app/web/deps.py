@@ -267,7 +267,11 @@ IdempotencyKey = Annotated[
 
 
 class Write:
-    """One write of one caller: idempotent when a key is sent, audited, and in one transaction."""
+    """One write of one caller: idempotent when a key is sent, audited, and in one transaction.
+
+    ``method``, ``target`` and ``action`` are what the audit and the idempotency key go by: those of the request, or,
+    for a form of the console, of the route of the API that does the same.
+    """
 
     def __init__(
         self,
@@ -279,6 +283,9 @@ class Write:
         self.services = services_of(request)
         self.principal = principal
         self.key = idempotency_key
+        self.method = request.method
+        self.target = request.url.path
+        self.action = f"{self.method} {getattr(request.scope.get('route'), 'name', self.target)}"
 
     async def do(
         self, work: Work, body: BaseModel | None = None, *, status: int = 202, reason: str | None = None
@@ -290,13 +297,11 @@ class Write:
                 if earlier is not None:
                     return earlier
             made = await work(conn)
-            target = self.request.url.path
-            action = f"{self.request.method} {getattr(self.request.scope.get('route'), 'name', target)}"
             await audit.note(
                 conn,
                 who=self.principal.name,
-                action=action,
-                target=target,
+                action=self.action,
+                target=self.target,
                 reason=reason,
                 result={"id": made.get("id"), "key": self.principal.id},
             )
@@ -311,7 +316,7 @@ class Write:
 
     def _fingerprint(self, body: BaseModel | None) -> bytes:
         sent = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) if body is not None else b""
-        return hashlib.sha256(f"{self.request.method} {self.request.url.path}\n".encode() + sent).digest()
+        return hashlib.sha256(f"{self.method} {self.target}\n".encode() + sent).digest()
 
     async def _earlier(self, conn: asyncpg.Connection, fingerprint: bytes) -> Response | None:
         """The answer given before under this key; None when this is the first time (the key is then claimed)."""

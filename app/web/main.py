@@ -1,4 +1,4 @@
-"""The web application: Stripe's door, health, and the API under ``/v1``. Nothing is built at import."""
+"""The web application: Stripe's door, health, the API under ``/v1`` and the console. Nothing is built at import."""
 
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -30,6 +30,7 @@ from app.web.api import (
     tokens,
 )
 from app.web.bodies import BodyGuard
+from app.web.console import site
 from app.web.deps import Doorkeeper, known_parameters
 from app.web.tail import Tail
 from app.web.waiting import Watch
@@ -80,6 +81,7 @@ def create_app(services: Services, authorize: Authorize | None = None) -> FastAP
     app.add_middleware(BodyGuard, body_max_bytes=services.settings.body_max_bytes)
     app.state.tail = Tail(services, app.state.doorkeeper)
     app.router.routes.extend(webhook_routes(services.receiver, door_of(services, authorize)))
+    site.install(app)
     return app
 
 

@@ -1,0 +1,84 @@
+"""The first page: what needs a person now, and whether the service itself is well. And the jump to any id."""
+
+from sse_starlette import EventSourceResponse
+from starlette.responses import RedirectResponse, Response
+
+from app.errors import NotFound
+from app.ops import parked
+from app.ops.doctor import running
+from app.store import gauges, health, heartbeats
+from app.web.api import accounts as of_accounts
+from app.web.api import audit as of_audit
+from app.web.api import platform as of_platform
+from app.web.api.streams import PING_EVERY_S, SEND_MAX_S
+from app.web.console.visit import HOME, Visit, path, route, told
+from app.web.deps import Page, Principal, reading
+from app.web.schemas import State
+from app.web.tail import Tail
+
+STUCK_MAX = 10
+STATES: tuple[str, ...] = State.__args__  # type: ignore[attr-defined]  # a Literal's values
+WHERE = {
+    "acct_": "accounts",
+    "evt_": "events",
+    "res_": "events",
+    "cmd_": "commands",
+    "iauth_": "authorizations",
+    "rpl_": "replays",
+}
+
+
+async def overview(visit: Visit) -> Response:
+    services = visit.services
+    # Account numbers, which an admin's read would ask Stripe for, have no place here.
+    reader = Principal(visit.who.id, visit.who.name, "read")
+    platform = told(await of_platform.read_platform(services, reader))
+    stuck = told(await of_accounts.list_accounts(services, reader, Page(STUCK_MAX, None), stuck=True))
+    async with reading(services) as conn:
+        checks = await running.look(conn)
+        standing = {row["state"]: row for row in await health.standing(conn, services.platform_account)}
+        complete = await gauges.complete_until(conn)
+        return visit.render(
+            "overview.html",
+            platform=platform,
+            stuck=stuck,
+            checks=[check for check in checks if not check.check.startswith(("parked", "brake"))],
+            standing=[(name, standing[name]) for name in STATES if name in standing],
+            parked=await parked.groups(conn),
+            backlog=await health.backlog(conn),
+            workers=await heartbeats.every(conn),
+            complete=complete,
+        )
+
+
+async def stream(visit: Visit) -> Response:
+    """Journal lines of all accounts: the page's sign that there is something new."""
+    tail: Tail = visit.request.app.state.tail
+    return EventSourceResponse(tail.everything(visit.session.key, None), ping=PING_EVERY_S, send_timeout=SEND_MAX_S)
+
+
+async def go(visit: Visit) -> Response:
+    """To whatever an id names."""
+    name = visit.asked("id") or ""
+    for start, folder in WHERE.items():
+        if name.startswith(start):
+            return RedirectResponse(path(folder, name), 303)
+    if not name:
+        return RedirectResponse(HOME, 303)
+    raise NotFound(f"Ids that are known here begin with {', '.join(WHERE)}; {name[:60]} does not.")
+
+
+async def audit(visit: Visit) -> Response:
+    who, target = visit.asked("who"), visit.asked("target")
+    found = told(
+        await of_audit.list_operator_actions(visit.services, visit.who, visit.page(int), who=who, target=target)
+    )
+    return visit.render("audit.html", found=found)
+
+
+ROUTES = [
+    route("/", overview),
+    route("/stream", stream),
+    route("/go", go),
+    route("/audit", audit, scope="admin"),
+]
