@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import orjson
 
-from app.store import sealed
 from app.wiring import Services
 from tests.web.conftest import add_account
 from tests.web.test_api_operations import add_command, add_event
@@ -37,6 +36,9 @@ class _Forms(HTMLParser):
         elif tag == "input" and given.get("type") == "hidden":
             self.found[-1][given["name"] or ""] = given.get("value") or ""
         self._in_button = tag == "button"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_button = False
 
     def handle_data(self, data: str) -> None:
         if self._in_button and self.found:
@@ -101,9 +103,7 @@ async def seed(services: Services) -> None:
     await add_account(services.pool, "acct_3", hold=held)
     error = {"code": "no_object", "message": HOSTILE}
     body = orjson.dumps({"id": "evt_1", "name": "Ana Sample", "note": HOSTILE})
-    async with services.pool.acquire() as conn:
-        sealed_body = sealed.seal(conn, sealed.EVENTS, "payload", "acct_1", "evt_1", body)
-    await add_event(services, "evt_1", payload=sealed_body)
+    await add_event(services, "evt_1", payload=body)
     await add_event(services, "evt_bad", status="parked", error=error, type=HOSTILE)
     await add_event(services, "evt_worse", status="parked", error=error, type=HOSTILE)
     await add_command(services, "cmd_1", error={"code": "cap_exceeded", "message": HOSTILE}, amount=50, currency="usd")
@@ -117,6 +117,8 @@ async def seed(services: Services) -> None:
         "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at) VALUES ($1, $2, $3, $4, $5, now())",
         [
             ("acct_1", "ic_1", "card", "active", {"last4": "4242", "nickname": HOSTILE}),
+            ("acct_1", "fa_1", "financial_account", "open", {}),
+            ("acct_1", "iauth_1", "authorization", "pending", {"card": "ic_1"}),
             ("acct_platform", "fa_platform", "financial_account", "open", {"balance": {"available": {"usd": 5}}}),
         ],
     )

@@ -50,7 +50,9 @@ async def login_page(request: Request) -> Response:
 async def _ask(request: Request, to: str, status: int = 200, wrong: str = "") -> Response:
     sessions: Sessions = request.app.state.sessions
     answer = HTMLResponse(status_code=status)
-    session = await sessions.begin(request, answer)
+    session = await sessions.of(request)
+    if session is None or session.key:
+        session = await sessions.begin(request, answer)
     answer.body = render(request, "login.html", token=session.token, to=to, wrong=wrong).encode()
     answer.headers["Content-Length"] = str(len(answer.body))
     return answer

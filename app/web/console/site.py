@@ -52,11 +52,10 @@ def install(app: FastAPI) -> None:
             Unauthenticated: _log_in,
         },
     )
-    site.add_middleware(Guarded)
     site.state = app.state
     app.state.sessions = Sessions(app.state.services)
     app.state.pages = _pages()
-    app.mount(PATH, site, name="console")
+    app.mount(PATH, Guarded(site), name="console")
     app.router.routes.append(Route("/", _home, name="home"))
 
 
