@@ -66,7 +66,7 @@ async def objects(visit: Visit) -> Response:
 
 async def one_object(visit: Visit) -> Response:
     name, thing = visit.part("account_id"), visit.part("object_id")
-    found = told(await of_accounts.read_object(visit.services, visit.who, visit.request, name, thing))
+    found = told(await of_accounts.read_object(visit.services, visit.who, name, thing))
     return visit.render("object.html", found=found, name=name)
 
 

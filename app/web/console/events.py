@@ -68,7 +68,7 @@ async def replay_event(visit: Visit) -> Response:
     """The dry run is a page that shows the plan, with the form that does it; doing it leads back to the event."""
     name, handler = visit.part("event_id"), of_events.replay_event
     dry = visit.form.get("do") != "yes"
-    body = Replay(mode=visit.form.get("mode", "state"), dry_run=dry, reason=visit.reason.reason)  # type: ignore[arg-type]  # pydantic checks the word
+    body = Replay(mode=visit.form.get("mode", "state"), dry_run=dry, reason=visit.reason.reason)
     answer = told(await handler(visit.services, visit.write("POST", handler, f"/v1/events/{name}/replays"), name, body))
     if dry:
         return visit.render("plan.html", plan=answer["plan"], mode=body.mode, reason=body.reason)

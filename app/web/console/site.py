@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import orjson
@@ -29,7 +30,8 @@ from app.web.console.visit import render
 HERE = Path(__file__).parent
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-_Answers = Callable[[Request, Exception], Awaitable[Response]]
+_Answers = Callable[[Request, Any], Response | Awaitable[Response]]
+_Pages = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def install(app: FastAPI) -> None:
@@ -81,11 +83,12 @@ async def _home(_request: Request) -> Response:
     return RedirectResponse(f"{PATH}/")
 
 
-def _as_page(answer: _Answers) -> _Answers:
+def _as_page(answer: _Answers) -> _Pages:
     """The problem that ``answer`` makes of an error, as a page."""
 
     async def page(request: Request, error: Exception) -> Response:
-        said = await answer(request, error)
+        made = answer(request, error)
+        said = await made if isinstance(made, Awaitable) else made
         problem = orjson.loads(bytes(said.body))
         headers = {name: said.headers[name] for name in ("Retry-After", "Allow") if name in said.headers}
         return HTMLResponse(render(request, "error.html", problem=problem), said.status_code, headers)
