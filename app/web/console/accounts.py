@@ -19,7 +19,7 @@ from app.web.tail import Tail
 
 LINES_MAX = 60
 BESIDE_MAX = 15
-OBJECTS_MAX = 60
+OBJECTS_MAX = 40
 
 
 async def account_list(visit: Visit) -> Response:
