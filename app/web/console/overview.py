@@ -1,6 +1,5 @@
 """The first page: what needs a person now, and whether the service itself is well. And the jump to any id."""
 
-from sse_starlette import EventSourceResponse
 from starlette.responses import RedirectResponse, Response
 
 from app.errors import NotFound
@@ -10,11 +9,9 @@ from app.store import gauges, health, heartbeats
 from app.web.api import accounts as of_accounts
 from app.web.api import audit as of_audit
 from app.web.api import platform as of_platform
-from app.web.api.streams import PING_EVERY_S, SEND_MAX_S
 from app.web.console.visit import HOME, Visit, path, route, told
 from app.web.deps import Page, Principal, reading
 from app.web.schemas import State
-from app.web.tail import Tail
 
 STUCK_MAX = 10
 STATES: tuple[str, ...] = State.__args__  # type: ignore[attr-defined]  # a Literal's values
@@ -51,12 +48,6 @@ async def overview(visit: Visit) -> Response:
         )
 
 
-async def stream(visit: Visit) -> Response:
-    """Journal lines of all accounts: the page's sign that there is something new."""
-    tail: Tail = visit.request.app.state.tail
-    return EventSourceResponse(tail.everything(visit.session.key, None), ping=PING_EVERY_S, send_timeout=SEND_MAX_S)
-
-
 async def go(visit: Visit) -> Response:
     """To whatever an id names."""
     name = visit.asked("id") or ""
@@ -78,7 +69,6 @@ async def audit(visit: Visit) -> Response:
 
 ROUTES = [
     route("/", overview),
-    route("/stream", stream),
     route("/go", go),
     route("/audit", audit, scope="admin"),
 ]

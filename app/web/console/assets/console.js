@@ -74,6 +74,7 @@
     addEventListener("pagehide", close);
   }
   if (every) {
+    if (!main.dataset.stream) said.textContent = `Kept current every ${main.dataset.refreshS} s`;
     setInterval(() => { if (!document.hidden) refresh(); }, every);
     document.addEventListener("visibilitychange", main.dataset.stream ? watch : () => { if (!document.hidden) refresh(); });
   }
