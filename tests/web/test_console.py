@@ -181,11 +181,13 @@ async def test_an_unknown_thing_is_a_page_with_the_stable_code(sit: Sit) -> None
     for path in ("accounts/acct_no", "events/evt_no", "commands/cmd_no", "authorizations/iauth_no", "replays/rpl_no"):
         page = await desk.see(f"/console/{path}", 404)
         assert '<a href="/problems#not_found"><code>not_found</code></a>' in page
-    for path in ("nothing", "parked/pk_no", "go?id=what", "accounts/acct_no/objects", "accounts/acct_no/stream"):
+        assert "Log out" in forms(page)
+    for path in ("nothing", "parked/pk_no", "accounts/acct_no/objects", "accounts/acct_no/stream"):
         assert "not_found" in await desk.see(f"/console/{path}", 404)
     assert "bad_cursor" in await desk.see("/console/events?cursor=x", 400)
     assert "invalid" in await desk.see("/console/events?since=yesterday", 422)
-    assert (await desk.client.get("/console/go?id=evt_9")).headers["location"] == "/console/events/evt_9"
+    for name, folder in (("evt_9", "events"), ("entries_1", "events"), ("acct_9", "accounts"), ("cmd_9", "commands")):
+        assert (await desk.client.get(f"/console/go?id={name}")).headers["location"] == f"/console/{folder}/{name}"
     wrong = await desk.client.put("/console/brakes")
     assert (wrong.status_code, "method_not_allowed" in wrong.text) == (405, True)
 

@@ -2,7 +2,6 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from app.errors import NotFound
 from app.ops import parked
 from app.ops.doctor import running
 from app.store import gauges, health, heartbeats
@@ -17,11 +16,10 @@ STUCK_MAX = 10
 STATES: tuple[str, ...] = State.__args__  # type: ignore[attr-defined]  # a Literal's values
 WHERE = {
     "acct_": "accounts",
-    "evt_": "events",
-    "res_": "events",
     "cmd_": "commands",
     "iauth_": "authorizations",
     "rpl_": "replays",
+    "pk_": "parked",
 }
 
 
@@ -49,14 +47,10 @@ async def overview(visit: Visit) -> Response:
 
 
 async def go(visit: Visit) -> Response:
-    """To whatever an id names."""
+    """To whatever an id names; events of ours have names of many forms."""
     name = visit.asked("id") or ""
-    for start, folder in WHERE.items():
-        if name.startswith(start):
-            return RedirectResponse(path(folder, name), 303)
-    if not name:
-        return RedirectResponse(HOME, 303)
-    raise NotFound(f"Ids that are known here begin with {', '.join(WHERE)}; {name[:60]} does not.")
+    folder = next((folder for start, folder in WHERE.items() if name.startswith(start)), "events")
+    return RedirectResponse(path(folder, name) if name else HOME, 303)
 
 
 async def audit(visit: Visit) -> Response:

@@ -45,11 +45,11 @@ def path(*parts: str) -> str:
 class Visit:
     """What a handler works with. ``form`` is empty unless one was sent."""
 
-    def __init__(self, request: Request, who: Principal, session: Session, form: Mapping[str, str]) -> None:
+    def __init__(self, request: Request, who: Principal, session: Session) -> None:
         self.request = request
         self.who = who
         self.session = session
-        self.form = form
+        self.form: Mapping[str, str] = {}
         self.services: Services = request.app.state.services
 
     # what was asked
@@ -85,7 +85,7 @@ class Visit:
     # how it is answered
 
     def render(self, template: str, status: int = 200, **values: object) -> Response:
-        return HTMLResponse(render(self.request, template, visit=self, **values), status)
+        return HTMLResponse(render(self.request, template, **values), status)
 
     def back(self, where: str, done: str, **counts: int) -> Response:
         """To a page that says what was done; ``done`` is one of ``notes.DONE``."""
@@ -97,7 +97,7 @@ def render(request: Request, template: str, **values: object) -> str:
     state: State = request.app.state
     pages: jinja2.Environment = state.pages
     services: Services = state.services
-    given = {"request": request, "now_ms": services.clock(), "visit": None, **values}
+    given = {"request": request, "now_ms": services.clock(), "visit": getattr(request.state, "visit", None), **values}
     return pages.get_template(template).render(given)
 
 
@@ -131,13 +131,13 @@ async def visited(request: Request, scope: str) -> Visit:
     if who is None:
         raise Unauthenticated("This API key is unknown, expired or revoked.", code="bad_key")
     doorkeeper.throttle.take(who.id)
-    form: dict[str, str] = {}
+    request.state.visit = visit = Visit(request, who, session)
     if request.method == "POST":
-        form = await form_of(request)
-        must_match(session, form)
+        visit.form = await form_of(request)
+        must_match(session, visit.form)
     if not who.may(scope):
         raise Forbidden(f"This needs a key with scope {scope}; this one has {who.scope}.")
-    return Visit(request, who, session, form)
+    return visit
 
 
 def route(where: str, handler: Handler, *, method: str = "GET", scope: str = "read") -> Route:
