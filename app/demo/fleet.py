@@ -101,7 +101,7 @@ class Drive:
             member.enrollment = bodies[0]["id"]
 
     async def run(self, deadline_s: float, progress: Callable[[Counter[str]], None]) -> None:
-        """Go on until every member is where it must be and nothing is under way. Raises TimeoutError after ``deadline_s``."""
+        """Go on until every member is where it must be. Raises TimeoutError after ``deadline_s``."""
         async with asyncio.timeout(deadline_s):
             while not all(m.done for m in self.members):
                 await asyncio.gather(*(self._look(m) for m in self.members))
@@ -154,7 +154,15 @@ class Drive:
                 balance = member.detail.get("balance") or {}
                 if (balance.get("available") or {}).get("value") != await self._left(member):
                     return False
-        return not [path for path in UNDER_WAY if (await self._get(path)).get("data") != []]
+        return True
+
+    async def rest(self, deadline_s: float) -> None:
+        """Wait until no event and no command is under way. Raises TimeoutError after ``deadline_s``."""
+        async with asyncio.timeout(deadline_s):
+            while True:
+                if not [path for path in UNDER_WAY if (await self._get(path)).get("data") != []]:
+                    return
+                await asyncio.sleep(0.25)
 
     async def _left(self, member: Member) -> int:
         """What the account must hold by its payments and debits."""

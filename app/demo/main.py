@@ -102,6 +102,7 @@ async def _drive(
         try:
             await drive.enroll()
             await drive.run(DEADLINE_S, progress)
+            await drive.rest(DEADLINE_S)
         except TimeoutError:
             console.print(f"[red]Not finished after {DEADLINE_S:.0f} s.[/red]")
     await chaos

@@ -78,7 +78,7 @@ async def test_parked_things_are_answered_by_fingerprint(services: Services, api
     planned = (await api.post(f"{path}/ignores", json={"reason": "noise"})).json()
     assert (planned["dry_run"], planned["done"], planned["count"]) == (True, 0, 3)
     refused = await api.post(f"{path}/discards", json={"reason": "noise"})
-    assert (refused.status_code, refused.json()["code"]) == (400, "bad_answer")
+    assert (refused.status_code, refused.json()["code"]) == (409, "bad_answer")
     done = (await api.post(f"{path}/ignores", json={"reason": "noise", "dry_run": False})).json()
     assert (done["dry_run"], done["done"], done["refused"]) == (False, 3, 0)
     assert (await api.get("/v1/parked")).json()["data"] == []
