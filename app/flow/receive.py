@@ -93,6 +93,7 @@ class Receiver:
         self._batch_max = batch_max
         self._flushers_max = flushers_max
         self._deadline_s = deadline_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Waiter] = deque()
         self._waiting_bytes = 0
         self._flushers = 0
@@ -112,7 +113,9 @@ class Receiver:
         if self._waiting_bytes >= WAITING_BYTES_MAX:
             raise _unavailable("too many deliveries wait")
         self._waiting_bytes += len(body)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # asking for it costs a system call each time
+            loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[Accepted] = loop.create_future()
         self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
         if self._flushers < self._flushers_max:
