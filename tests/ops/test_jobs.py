@@ -173,6 +173,15 @@ async def test_a_large_job_is_looked_through_by_a_worker_before_it_runs(services
     assert row["forecast"]["transitions"] == {"card: - -> active": jobs.FORESEEN_AT_ONCE_MAX + 1}
 
 
+async def test_an_event_of_an_account_that_is_not_known_is_no_difference(services: Services) -> None:
+    """As a decided authorization of an unknown account leaves it: applied, and nothing folded."""
+    await deliver(services.pool, "issuing_authorization.request", None, account="acct_unknown")
+    await services.pool.execute("UPDATE events SET status = 'applied'")
+    made = await start(services, {"type": "issuing_authorization.request"}, "state")
+    done = await run(services, made["id"])
+    assert (done["state"], done["done"], done["failed"]) == ("finished", 1, 0)
+
+
 def worker(dsn: str) -> "subprocess.Popen[bytes]":
     ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_x", "STRIPE_API_BASE": "http://127.0.0.1:9"}
     ours |= {"PLATFORM_ACCOUNT_ID": PLATFORM, "STRIPE_WEBHOOK_SECRETS": "whsec_x", "CARDRAIL_LOG_LEVEL": "warning"}

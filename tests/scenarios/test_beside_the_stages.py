@@ -93,8 +93,9 @@ async def money_out_and_in(world: World, one: Member) -> None:
     await available(world, one, 10_000 - SPENT - 1_000 + 5_000)
 
 
-async def test_payout_methods_transfers_and_fundings(world: World) -> None:
-    one = member()
+async def test_payout_methods_transfers_and_fundings(fleet_world: World) -> None:
+    world = fleet_world
+    one = member(1)
     await world.enroll(one)
     await money_out_and_in(world, one)
     bank = await ask(world, one, "bank-accounts", CLABE)
@@ -116,8 +117,9 @@ async def test_payout_methods_transfers_and_fundings(world: World) -> None:
     assert link["url"].startswith("https://")
 
 
-async def test_cards_and_a_refund(world: World) -> None:
-    one = member()
+async def test_cards_and_a_refund(fleet_world: World) -> None:
+    world = fleet_world
+    one = member(2)
     await world.enroll(one)
     second = await ask(world, one, "cards", {"type": "virtual"})
     assert second["state"] == "settled"
@@ -146,8 +148,9 @@ async def test_cards_and_a_refund(world: World) -> None:
     await available(world, one, 10_000 - SPENT + abs(spent["amount"]))
 
 
-async def test_an_account_falls_back_returns_is_held_and_closed(world: World) -> None:
-    one = member()
+async def test_an_account_falls_back_returns_is_held_and_closed(fleet_world: World) -> None:
+    world = fleet_world
+    one = member(3)
     await world.enroll(one)
     made = len(await world.drive.everything(f"/v1/commands?account={one.account}"))
     path = f"/_sandbox/accounts/{one.account}/capabilities"

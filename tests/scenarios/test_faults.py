@@ -20,8 +20,21 @@ async def target(world: World, method: str, path: str, kind: str, times: int = 1
 
 async def command(world: World, one: Member, kind: str) -> dict[str, Any]:
     rows = [c for c in await world.drive.everything("/v1/commands") if c["kind"] == kind]
-    (row,) = [c for c in rows if c["account"] == one.account or kind == "create_account"]
+    (row,) = [c for c in rows if one.account in (c["account"], c["object_id"])]
     return row
+
+
+async def created(world: World, kind: str) -> int:
+    """How many objects the sandbox has made for commands of one kind."""
+    made = (await world.sandbox.get("/_sandbox/requests")).json()["created"]
+    names = {
+        "create_account": "v2.core.account",
+        "create_financial_account": "v2.money_management.financial_account",
+        "create_outbound_payment": "v2.money_management.outbound_payment",
+        "create_cardholder": "issuing.cardholder",
+        "create_card": "issuing.card",
+    }
+    return int(made.get(names[kind], 0))
 
 
 async def settled(world: World, one: Member, kind: str) -> dict[str, Any]:
@@ -35,49 +48,43 @@ async def settled(world: World, one: Member, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "fault"),
+    ("number", "path", "kind", "fault"),
     [
-        ("/v2/core/accounts", "create_account", "reply_lost"),
-        ("/v2/money_management/financial_accounts", "create_financial_account", "api_500"),
-        ("/v2/money_management/outbound_payments", "create_outbound_payment", "reply_lost"),
-        ("/v1/issuing/cardholders", "create_cardholder", "api_500"),
-        ("/v1/issuing/cards", "create_card", "reply_lost"),
-        ("/v1/issuing/cards", "create_card", "api_429"),
+        (1, "/v2/core/accounts", "create_account", "reply_lost"),
+        (2, "/v2/money_management/financial_accounts", "create_financial_account", "api_500"),
+        (3, "/v2/money_management/outbound_payments", "create_outbound_payment", "reply_lost"),
+        (4, "/v1/issuing/cardholders", "create_cardholder", "api_500"),
+        (5, "/v1/issuing/cards", "create_card", "reply_lost"),
+        (6, "/v1/issuing/cards", "create_card", "api_429"),
     ],
 )
-async def test_a_call_that_goes_wrong_takes_effect_once(world: World, path: str, kind: str, fault: str) -> None:
-    await target(world, "POST", path, fault)
-    one = member()
-    await world.enroll(one)
-    sent = await settled(world, one, kind)
+async def test_a_call_that_goes_wrong_takes_effect_once(
+    fleet_world: World, number: int, path: str, kind: str, fault: str
+) -> None:
+    before = await created(fleet_world, kind)
+    await target(fleet_world, "POST", path, fault)
+    one = member(number)
+    await fleet_world.enroll(one)
+    sent = await settled(fleet_world, one, kind)
     assert sent["attempts"] >= 2
-    made = (await world.sandbox.get("/_sandbox/requests")).json()["created"]
-    names = {
-        "create_account": "v2.core.account",
-        "create_financial_account": "v2.money_management.financial_account",
-        "create_outbound_payment": "v2.money_management.outbound_payment",
-        "create_cardholder": "issuing.cardholder",
-        "create_card": "issuing.card",
-    }
-    platform = 1 if kind == "create_financial_account" else 0
-    assert made[names[kind]] == 1 + platform
+    assert await created(fleet_world, kind) == before + 1
 
 
-async def test_a_hold_stops_commands_and_a_release_lets_them_go(world: World) -> None:
-    brake = await world.api.put("/v1/brakes/create_card", json={"on": True, "reason": "test"})
+async def test_a_hold_stops_commands_and_a_release_lets_them_go(fleet_world: World) -> None:
+    brake = await fleet_world.api.put("/v1/brakes/create_card", json={"on": True, "reason": "test"})
     assert brake.is_success
-    one = member(end="cardholder_ready")
-    await world.enroll(one)
-    account = await world.get(f"/v1/accounts/{one.account}")
+    one = member(7, end="cardholder_ready")
+    await fleet_world.enroll(one)
+    account = await fleet_world.get(f"/v1/accounts/{one.account}")
     assert account["state"] == "cardholder_ready"
-    held = await world.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "test"})
+    held = await fleet_world.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "test"})
     assert held.status_code in (200, 202)
-    assert (await world.api.put("/v1/brakes/create_card", json={"on": False, "reason": "test over"})).is_success
-    shown = await world.get(f"/v1/accounts/{one.account}")
+    assert (await fleet_world.api.put("/v1/brakes/create_card", json={"on": False, "reason": "test over"})).is_success
+    shown = await fleet_world.get(f"/v1/accounts/{one.account}")
     assert shown["held"]["reason"] == "test"
-    card = await command(world, one, "create_card")
+    card = await command(fleet_world, one, "create_card")
     assert card["attempts"] == 0
-    released = await world.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
+    released = await fleet_world.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
     assert released.is_success
     one.end = "live"
-    await world.drive.run(30, lambda _: None)
+    await fleet_world.drive.run(30, lambda _: None)
