@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run check bench format openapi lock
+.PHONY: help setup demo test run contract check bench format openapi lock
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -31,7 +31,10 @@ run: $(STAMP) ## Service, worker and sandbox until Ctrl-C.
 	@exec $(BIN)/cardrail run $(ARGS)
 
 test: $(STAMP) ## The whole test suite (WORKERS=n to use n processes, ARGS=... for pytest).
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+contract: $(STAMP) ## The API against its description at length (minutes): every phase of Schemathesis.
+	@CONTRACT=full $(BIN)/python -m pytest -n 0 tests/contract $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import rules, tidiness, openapi and migrations.
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ What it is told beside the description, with the reasons, stands in schemathesis
 """
 
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,9 @@ from tests.web.conftest import add_account
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 ACCOUNT = "acct_1SMxConnDemo"
 COMMAND = "cmd_9c1185a5c5e9fc54612808977e"
-EXAMPLES_MAX = "2"
+FULL = os.environ.get("CONTRACT") == "full"
+"""`make contract`: every phase and more examples; else what a test suite has time for."""
+PHASES, EXAMPLES_MAX = ("examples,coverage,fuzzing", "10") if FULL else ("examples,fuzzing", "2")
 SEED = "20261124"
 
 
@@ -66,14 +69,14 @@ async def park(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1800 if FULL else 400)
 async def test_the_service_does_what_the_description_says(live: Live, tmp_path: Path) -> None:
     await lay_out(live.pool)
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
         *("--config-file", str(CONFIG), "run", str(DESCRIPTION), "--url", live.parts.url),
         *("-H", f"Authorization: Bearer {live.parts.key}"),
-        *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES_MAX, "--seed", SEED),
+        *("--checks", "all", "--phases", PHASES, "--max-examples", EXAMPLES_MAX, "--seed", SEED),
         *("--request-timeout", "20", "--continue-on-failure", "--no-color"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
