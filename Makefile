@@ -2,7 +2,7 @@
 # `make help` lists them; `make setup` is a part of each.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := .venv/bin
 STAMP := .venv/.ready
 

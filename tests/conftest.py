@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from app.flow.authorize import SESSION, Authorizer
@@ -20,6 +21,10 @@ from app.sealing import Keys
 from app.store import db, embedded, schema, sealed
 from app.wiring import unlock
 from tests.flow.purchases import RULES, VERSION, Builder, now_ms
+
+# How fast examples are made says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("cardrail", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("cardrail")
 
 _TEMPLATE = "cardrail_template"
 _numbers = itertools.count(1)

@@ -156,5 +156,9 @@ async def test_a_dead_connection_that_was_kept_is_replaced(pool: db.Pool, build:
     await seed(pool)
     authorizer = await build()
     assert (await ask(authorizer, request(1)))["approved"]
-    await pool.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'authorize'")
+    # With a timeout it returns once they are gone, not as soon as they are told to go.
+    ended = (
+        "SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'authorize'"
+    )
+    assert await pool.fetchval(ended)
     assert (await ask(authorizer, request(1)))["approved"]
