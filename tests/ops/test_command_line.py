@@ -1,17 +1,13 @@
 """The on-call part of the command line over a real database: dry first, done with --yes, and kept with who and why."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner, Result
 
-from app.cli import build
 from app.wiring import Services
 from tests.flow.test_apply import deliver
+from tests.test_cli import cardrail, told
 
 
 @pytest_asyncio.fixture
@@ -21,16 +17,6 @@ async def desk(services: Services, dsn: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PLATFORM_ACCOUNT_ID", "acct_platform")
     monkeypatch.setenv("COLUMNS", "250")
     yield services
-
-
-async def cardrail(*arguments: str) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, build(), list(arguments))
-
-
-async def told(*arguments: str) -> Any:
-    done = await cardrail(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
 
 
 async def noted(desk: Services) -> list[tuple[str, str, str]]:

@@ -4,7 +4,8 @@ import pytest
 
 from app.store import links
 from app.wiring import Services
-from tests.ops.test_command_line import cardrail, desk, noted, told
+from tests.ops.test_command_line import desk, noted
+from tests.test_cli import cardrail, told
 
 __all__ = ["desk"]
 

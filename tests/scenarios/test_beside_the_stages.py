@@ -1,15 +1,15 @@
 """What is asked of a live account beside the stages: payout methods, transfers, fundings, cards, refunds and closing."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from app.demo.fleet import PURCHASES, Member
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World, opened
+from tests.scenarios.waiting import ask, shows
 
 ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
 CLABE = {"country": "MX", "currency": "mxn", "account_number": "032180000118359719"}
@@ -29,43 +29,6 @@ def member(number: int = 1, end: str = "live") -> Member:
     return Member(f"beside-{number:03}", "MX", "", end)
 
 
-async def until(read: Callable[[], Awaitable[Any]], good: Callable[[Any], bool], what: str, seconds: float = 15) -> Any:
-    """What ``read`` tells once it is ``good``."""
-    seen: Any = None
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                seen = await read()
-                if good(seen):
-                    return seen
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"{what}: last seen {seen}")
-
-
-async def ask(
-    world: World, one: Member, path: str, body: dict[str, Any] | None, method: str = "POST"
-) -> dict[str, Any]:
-    """Ask for something and return the request once Stripe has answered."""
-    answer = await world.api.request(method, f"/v1/accounts/{one.account}/{path}", json=body)
-    assert answer.status_code == 202, answer.text
-    accepted = answer.json()
-    assert {"id", "href", "state"} <= set(accepted)
-    return dict(
-        await until(lambda: world.get(accepted["href"]), lambda r: r["state"] in ("settled", "rejected"), str(path))
-    )
-
-
-async def shows(world: World, one: Member, object_id: str, state: str) -> dict[str, Any]:
-    path = f"/v1/accounts/{one.account}/objects/{object_id}"
-
-    async def read() -> dict[str, Any]:
-        answer = await world.api.get(path)
-        return dict(answer.json()) if answer.is_success else {}
-
-    return dict(await until(read, lambda o: o.get("state") == state, f"{object_id} {state}"))
-
-
 async def available(world: World, one: Member, value: int) -> None:
     path = f"/v1/accounts/{one.account}"
     await until(lambda: world.get(path), lambda a: a["balance"]["available"]["value"] == value, f"balance {value}")
@@ -77,19 +40,21 @@ async def lifecycle(world: World, one: Member, state: str) -> None:
 
 async def money_out_and_in(world: World, one: Member) -> None:
     """A wallet, a transfer to it, and a second funding; then the account holds what the three leave."""
-    wallet = await ask(world, one, "wallets", {"network": "polygon", "address": ADDRESS})
+    wallet = await ask(world, one.account, "wallets", {"network": "polygon", "address": ADDRESS})
     assert wallet["state"] == "settled"
     assert wallet["object_id"]
     (method,) = await world.drive.objects(one, "payout_method")  # known with the answer, before its own event
     assert method["state"] == "eligible"
     usdc = {"value": 1_000, "currency": "usdc"}
-    sent = await ask(world, one, "transfers", {"payout_method": method["id"], "amount": usdc, "currency": "usdc"})
+    sent = await ask(
+        world, one.account, "transfers", {"payout_method": method["id"], "amount": usdc, "currency": "usdc"}
+    )
     assert sent["state"] == "settled"
-    await shows(world, one, sent["object_id"], "posted")
+    await shows(world, one.account, sent["object_id"], "posted")
     await available(world, one, 10_000 - SPENT - 1_000)
-    funded = await ask(world, one, "fundings", {"amount": {"value": 5_000, "currency": "usd"}})
+    funded = await ask(world, one.account, "fundings", {"amount": {"value": 5_000, "currency": "usd"}})
     assert funded["state"] == "settled"
-    await shows(world, one, funded["object_id"], "posted")
+    await shows(world, one.account, funded["object_id"], "posted")
     await available(world, one, 10_000 - SPENT - 1_000 + 5_000)
 
 
@@ -98,7 +63,7 @@ async def test_payout_methods_transfers_and_fundings(fleet_world: World) -> None
     one = member(1)
     await world.enroll(one)
     await money_out_and_in(world, one)
-    bank = await ask(world, one, "bank-accounts", CLABE)
+    bank = await ask(world, one.account, "bank-accounts", CLABE)
     assert bank["state"] == "settled"
     methods = await world.drive.objects(one, "payout_method")
     assert len(methods) == 2
@@ -109,10 +74,10 @@ async def test_payout_methods_transfers_and_fundings(fleet_world: World) -> None
         "amount": {"value": 20_000, "currency": "usdc"},
         "currency": "usdc",
     }
-    refused = await ask(world, one, "transfers", body)
+    refused = await ask(world, one.account, "transfers", body)
     assert refused["state"] == "rejected"
     assert refused["error"]["code"] == "insufficient_funds"
-    link = await ask(world, one, "onboarding-links", {})
+    link = await ask(world, one.account, "onboarding-links", {})
     assert link["state"] == "settled"
     assert link["url"].startswith("https://")
 
@@ -121,17 +86,17 @@ async def test_cards_and_a_refund(fleet_world: World) -> None:
     world = fleet_world
     one = member(2)
     await world.enroll(one)
-    second = await ask(world, one, "cards", {"type": "virtual"})
+    second = await ask(world, one.account, "cards", {"type": "virtual"})
     assert second["state"] == "settled"
     card = second["object_id"]
-    await shows(world, one, card, "active")
+    await shows(world, one.account, card, "active")
     assert len(await world.drive.objects(one, "card")) == 2
-    await ask(world, one, f"cards/{card}/freezes", {"reason": "seen abroad"})
-    await shows(world, one, card, "inactive")
-    await ask(world, one, f"cards/{card}/freezes", None, "DELETE")
-    await shows(world, one, card, "active")
-    await ask(world, one, f"cards/{card}/cancellations", {"reason": "lost"})
-    gone = await shows(world, one, card, "canceled")
+    await ask(world, one.account, f"cards/{card}/freezes", {"reason": "seen abroad"})
+    await shows(world, one.account, card, "inactive")
+    await ask(world, one.account, f"cards/{card}/freezes", None, "DELETE")
+    await shows(world, one.account, card, "active")
+    await ask(world, one.account, f"cards/{card}/cancellations", {"reason": "lost"})
+    gone = await shows(world, one.account, card, "canceled")
     assert gone["cancellation_reason"] == "lost"
     captures = await world.drive.objects(one, "issuing_transaction")
     spent = next(c for c in captures if c["state"] == "capture")
@@ -144,7 +109,7 @@ async def test_cards_and_a_refund(fleet_world: World) -> None:
     )
     refund = next(r for r in credits_seen if r.get("refund"))
     assert refund["state"] == "succeeded"
-    await shows(world, one, refund["refund"], "refund")
+    await shows(world, one.account, refund["refund"], "refund")
     await available(world, one, 10_000 - SPENT + abs(spent["amount"]))
 
 

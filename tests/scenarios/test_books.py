@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 from app.demo.fleet import PURCHASES
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World
-from tests.scenarios.waiting import PLATFORM, Json, ask, control, member, objects, shows, until
+from tests.scenarios.waiting import PLATFORM, Json, ask, control, member, objects, shows
 
 WALLET = {"network": "polygon", "address": "0x52908400098527886E0F7030069857D2E4169EE7"}
 

@@ -7,8 +7,9 @@ import pytest
 import pytest_asyncio
 
 from app.demo.fleet import PURCHASES
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World, opened
-from tests.scenarios.waiting import Json, account_is, control, enrolled, member, objects, shows, until
+from tests.scenarios.waiting import Json, account_is, control, enrolled, member, objects, shows
 
 PROGRAMME = "[funding]\ntop_up = {below = 6_000, amount = 2_000, per_day = 4_000}\n"
 

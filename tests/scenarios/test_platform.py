@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World, opened
-from tests.scenarios.waiting import PLATFORM, account_is, control, ends, enrolled, member, objects, shows, until
+from tests.scenarios.waiting import PLATFORM, account_is, control, ends, enrolled, member, objects, shows
 
 FA = "fa_test_platform"
 

@@ -1,12 +1,10 @@
-"""What scenarios of money share: asking, waiting for what is seen, and members that are told apart by their tags."""
+"""What scenarios of money share: asking, looking, and members that are told apart by their tags."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from app.demo.fleet import Member
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World
 
 PLATFORM = "acct_platform_sandbox"
@@ -15,20 +13,6 @@ Json = dict[str, Any]
 
 def member(name: str, tag: str = "", end: str = "live") -> Member:
     return Member(name, "MX", tag, end)
-
-
-async def until(read: Callable[[], Awaitable[Any]], good: Callable[[Any], bool], what: str, seconds: float = 30) -> Any:
-    """What ``read`` tells once it is ``good``."""
-    seen: Any = None
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                seen = await read()
-                if good(seen):
-                    return seen
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"{what}: last seen {seen}")
 
 
 async def ends(world: World, href: str, *states: str) -> Json:
@@ -41,7 +25,9 @@ async def ask(world: World, account: str | None, path: str, body: Json | None, m
     """Ask for something of an account and return the request once Stripe has answered."""
     answer = await world.api.request(method, f"/v1/accounts/{account}/{path}", json=body)
     assert answer.status_code == 202, answer.text
-    return await ends(world, answer.json()["href"])
+    accepted = answer.json()
+    assert {"id", "href", "state"} <= set(accepted)
+    return await ends(world, accepted["href"])
 
 
 async def enrolled(world: World, one: Member) -> str:
