@@ -173,13 +173,19 @@ class Tail:
         return False
 
     async def everything(self, key: str, after: Place | None) -> AsyncIterator[bytes]:
-        """Lines of all accounts behind ``after``, or from now on; ends when the reader is too slow."""
+        """Lines of all accounts behind ``after``, or from now on; ends when the reader is too slow.
+
+        From now on: the first thing said is the id of that place, an event without data, which a client keeps and shows
+        to nobody. So a connection that breaks before the first line is resumed without a gap, too.
+        """
         if after is not None:
             async for place, chunk in self._behind(after, None):
                 after = place
                 yield chunk
         async with self.seat(None, key, after_txid=after.txid if after else 0) as (seat, start):
-            if after is not None:
+            if after is None:
+                yield b"id: %d::0\r\n\r\n" % start.txid
+            else:
                 async for _, chunk in self._behind(after, start):
                     yield chunk
             while chunks := await seat.take():

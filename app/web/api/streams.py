@@ -62,7 +62,7 @@ async def stream_account(
 async def stream_all(services: Svc, _who: Reader, request: Request, last_event_id: LastEventId = None) -> Response:
     """Journal lines of all accounts as they are written; without `Last-Event-ID` from now on.
 
-    Each line comes once, also over a reconnect or a restart; lines of one account come in their order. The stream ends
+    The first thing sent then is the id of that moment, without an event: with it, too, you resume without a gap. Each line comes once, also over a reconnect or a restart; lines of one account come in their order. The stream ends
     when the client reads too slowly or its key is revoked; resume with `Last-Event-ID`.
     """
     after = None if last_event_id is None else await _place(services, last_event_id)
@@ -86,7 +86,7 @@ def _seq(given: str, account_id: str) -> int:
 async def _place(services: Services, given: str) -> Place:
     txid, _, rest = given.partition(":")
     account, _, seq = rest.rpartition(":")
-    if not account or "\x00" in account or not _COUNT.fullmatch(txid) or not _COUNT.fullmatch(seq):
+    if "\x00" in account or not _COUNT.fullmatch(txid) or not _COUNT.fullmatch(seq):
         raise BadInput(NONE_OF_THIS, code="bad_last_event_id")
     async with reading(services) as conn:
         if await feed.ahead(conn, int(txid)):
