@@ -119,7 +119,7 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
         return
     server = await asyncio.to_thread(embedded.start, settings.data_dir)
     try:
-        await schema.migrate(server.dsn())
+        await schema.ensure(server.dsn())
         yield server.dsn()
     finally:
         await asyncio.to_thread(embedded.stop, server)

@@ -1,4 +1,4 @@
-"""Alembic's entry: on the connection that `app.store.schema` hands over, or on DATABASE_URL from the command line."""
+"""Alembic's entry: on the connection that `app.store.migrating` hands over, or on DATABASE_URL from the command line."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import os
 import sqlalchemy as sa
 from alembic import context
 
-from app.store.schema import engine_for
+from app.store.migrating import engine_for
 from app.store.schema_tables import metadata
 
 

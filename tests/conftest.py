@@ -47,7 +47,7 @@ def postgres() -> Iterator[embedded.Embedded]:
 async def template(postgres: embedded.Embedded) -> str:
     """The name of a migrated database that tests clone."""
     await _admin(postgres, f"CREATE DATABASE {_TEMPLATE}")
-    await schema.migrate(postgres.dsn(_TEMPLATE))
+    await schema.ensure(postgres.dsn(_TEMPLATE))
     return _TEMPLATE
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import build
+from app.cli.commands import COMMANDS, load
 from app.store import db, keys
 
 
@@ -152,6 +155,28 @@ async def test_the_machines_are_drawn() -> None:
     assert drawn.stdout.count("stateDiagram-v2") > 10
     assert "cardholder_ready --> live" in drawn.stdout
     assert "enrolled" in (await told("machines"))["lifecycle"]["moves"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_of_a_command_what_it_says_of_itself(name: str) -> None:
+    itself = load(name)
+    assert itself.name == name
+    assert COMMANDS[name].says in " ".join((itself.help or "").split())
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The packages that a fresh process has loaded once this command has said its help."""
+    script = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); from app.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--help"], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+def test_a_command_loads_what_it_needs() -> None:
+    assert not loaded_by() & {"asyncpg", "pydantic", "httpx", "app.wiring", "app.machines"}
+    assert not loaded_by("accounts") & {"sqlalchemy", "fastapi"}
+    assert not loaded_by("worker") & {"sqlalchemy", "fastapi", "jinja2"}
 
 
 async def test_the_committed_description_is_what_the_code_says() -> None:

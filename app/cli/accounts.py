@@ -25,7 +25,7 @@ from app.ops import chains, requests
 from app.store import views
 from app.web import shown
 
-app = typer.Typer(no_args_is_help=True, help="Accounts: list, show, explain, journal, hold, release, adopt, rebuild.")
+app = typer.Typer(no_args_is_help=True)
 
 Account = Annotated[str, typer.Argument(metavar="ACCT", help="The account.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]

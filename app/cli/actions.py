@@ -9,7 +9,7 @@ from app.cli.desk import AsJson, Desk, Limit, at_desk, show_rows
 from app.store import audit
 from app.store.views import parsed
 
-app = typer.Typer(no_args_is_help=True, help="The audit: who did what, and why.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")

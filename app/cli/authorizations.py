@@ -12,11 +12,10 @@ from app.errors import BadInput
 from app.machines.programme import Programme
 from app.ops import trials
 from app.store import decision_views
-from app.web import decided
-from app.web.api.authorizations import detail
+from app.web import decided, whole
 from app.wiring import load_programme
 
-app = typer.Typer(no_args_is_help=True, help="Authorizations: list, show, try.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
@@ -47,7 +46,7 @@ def show(
     authorization: Annotated[str, typer.Argument(metavar="IAUTH", help="The authorization.")], as_json: AsJson = False
 ) -> None:
     """One authorization: every decision on it, with its inputs."""
-    found = at_desk(lambda desk: detail(desk.conn, authorization), as_json=as_json)
+    found = at_desk(lambda desk: whole.authorization(desk.conn, authorization), as_json=as_json)
     if as_json:
         show_json(found)
         return

@@ -9,7 +9,7 @@ from app.errors import Conflict
 from app.ops import requests
 from app.store import controls
 
-app = typer.Typer(no_args_is_help=True, help="Brakes: list, set, release.")
+app = typer.Typer(no_args_is_help=True)
 
 Step = Annotated[str, typer.Argument(metavar="STEP", help="all, or a kind of command such as create_card.")]
 

@@ -11,7 +11,7 @@ from app.ops import cards, linked
 from app.store import views
 from app.web import shown
 
-app = typer.Typer(no_args_is_help=True, help="Cards: list, show, freeze, thaw, cancel.")
+app = typer.Typer(no_args_is_help=True)
 
 Account = Annotated[str, typer.Argument(metavar="ACCT", help="The account.")]
 Card = Annotated[str, typer.Argument(metavar="CARD", help="The card.")]

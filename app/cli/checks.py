@@ -1,53 +1,17 @@
-"""`cardrail migrate | config | openapi | machines`: the schema, the settings, and what the code says of itself."""
+"""`cardrail config | openapi | machines`: the settings, and what the code says of itself."""
 
-import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
 
-from app.cli.desk import AsJson, ending, err, fail, out, settings, show_json, show_rows, whoami
+from app.cli.desk import AsJson, err, fail, out, settings, show_json, show_rows
 from app.config import describe, unknown_settings
 from app.errors import CardrailError
-from app.store import audit, db, schema
-from app.wiring import open_database
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def migrate(
-    check: Annotated[bool, typer.Option("--check", help="Only see whether the schema is current and true.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Bring the database to this version's schema."""
-    given = settings()
-
-    async def work() -> dict[str, Any]:
-        async with open_database(given) as dsn:
-            before = None if check else await schema.migrate(dsn)
-            if before is not None and before != schema.head():
-                await _migrated(dsn, before)
-            return {"before": before, "now": schema.head(), "drift": await schema.drift(dsn)}
-
-    found = ending(lambda: asyncio.run(work()), as_json=as_json)
-    if as_json:
-        show_json(found)
-    elif not found["drift"]:
-        out.print(f"The schema is {found['now']}.", highlight=False)
-    for difference in found["drift"]:
-        err.print(difference, style="red", markup=False)
-    raise typer.Exit(1 if found["drift"] else 0)
-
-
-async def _migrated(dsn: str, before: str) -> None:
-    conn = await db.connect(dsn, name="cardrail cli")
-    try:
-        reason, result = "a new release", {"before": before}
-        await audit.note(conn, who=whoami(), action="migrate", target=schema.head(), reason=reason, result=result)
-    finally:
-        await conn.close()
 
 
 def config(as_json: AsJson = False) -> None:

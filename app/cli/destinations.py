@@ -9,7 +9,7 @@ from app.cli.ops import run, who
 from app.ops import destinations
 from app.wiring import Services
 
-app = typer.Typer(no_args_is_help=True, help="Event destinations at Stripe: list, ensure.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ from app.ops import encryption
 from app.sealing import SETTING
 from app.wiring import Services
 
-app = typer.Typer(no_args_is_help=True, help="Keys that protect personal data: status, rotate, rewrite.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -12,12 +12,11 @@ from app.errors import Conflict, NotFound
 from app.ops import requests
 from app.store import replays as jobs
 from app.store import views
-from app.web import shown
-from app.web.api.events import detail
+from app.web import shown, whole
 
-events = typer.Typer(no_args_is_help=True, help="Events: list, show, replay, ignore.")
-commands = typer.Typer(no_args_is_help=True, help="Commands: list, show, retry, discard.")
-replays = typer.Typer(no_args_is_help=True, help="Bulk replays: start, list, show, stop.")
+events = typer.Typer(no_args_is_help=True)
+commands = typer.Typer(no_args_is_help=True)
+replays = typer.Typer(no_args_is_help=True)
 
 EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
 CommandId = Annotated[str, typer.Argument(metavar="CMD", help="The command.")]
@@ -67,7 +66,7 @@ def show_event(event_id: EventId, as_json: AsJson = False) -> None:
     """One event: payload, what it did, where it came from, what followed."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        return await detail(desk.conn, await _event(desk, event_id), private=False)
+        return await whole.event(desk.conn, await _event(desk, event_id), private=False)
 
     show_thing(at_desk(work, as_json=as_json), as_json=as_json)
 

@@ -10,7 +10,7 @@ from app.cli.desk import AsJson, Desk, WhyOption, at_desk, err, show_json, show_
 from app.errors import NotFound
 from app.store import keys
 
-app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+app = typer.Typer(no_args_is_help=True)
 
 
 class Scope(StrEnum):

@@ -9,7 +9,7 @@ from app.cli.ops import run, who
 from app.ops import parked
 from app.wiring import Services
 
-app = typer.Typer(help="Parked events and commands: list, retry, ignore, discard.")
+app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(metavar="FINGERPRINT", help="As `cardrail parked list` shows it.")]
 COLUMNS = ["fingerprint", "what", "kind", "code", "count", "oldest", "example", "message"]

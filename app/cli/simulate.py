@@ -11,15 +11,10 @@ from app.cli.desk import AsJson, ending, out, settings, show_json, show_thing
 from app.config import LOOPBACK, SANDBOX_KEY, Settings
 from app.errors import BadInput, NotFound, Unavailable
 
-app = typer.Typer(no_args_is_help=True, help="Play the merchant, against the sandbox only: purchase.")
+app = typer.Typer(no_args_is_help=True)
 
 TIMEOUT_S = 10.0
 Check = Literal["match", "mismatch", "not_provided"]
-
-
-@app.callback()
-def _only_group() -> None:
-    """Keep `purchase` a command of its own, though it is the only one."""
 
 
 @app.command()

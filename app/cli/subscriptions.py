@@ -11,7 +11,7 @@ from app.ops import subscriptions
 from app.store import notices
 from app.store import subscriptions as stored
 
-app = typer.Typer(no_args_is_help=True, help="Subscriptions to notices: list, create, test, delete, enable.")
+app = typer.Typer(no_args_is_help=True)
 
 SubscriptionId = Annotated[str, typer.Argument(metavar="SUB", help="The subscription.")]
 ROWS_MAX = 1_000

@@ -63,7 +63,7 @@ async def _database(folder: Path) -> AsyncIterator[str]:
     await asyncio.to_thread(_fresh, folder)
     server = await asyncio.to_thread(embedded.start, folder)
     try:
-        await schema.migrate(server.dsn())
+        await schema.ensure(server.dsn())
         yield server.dsn()
     finally:
         await asyncio.to_thread(embedded.stop, server)

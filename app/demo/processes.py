@@ -65,7 +65,7 @@ class Processes:
         version = self._env.get("STRIPE_API_VERSION")
         words = ["--api-version", version] if version else []
         command = {
-            "sandbox": ["-m", "app", "sandbox", "--port", str(self.sandbox_port), *words],
+            "sandbox": ["-m", "app.sandbox", "--port", str(self.sandbox_port), *words],
             "server": ["-m", "app", "serve", "--port", str(self.port), "--workers", "0"],
             "worker": ["-m", "app", "worker"],
         }[name]

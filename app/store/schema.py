@@ -1,75 +1,40 @@
-"""The schema's version: bring a database to it, refuse one that is not there, show where two differ.
+"""The schema's version: which one this code needs, and whether a database has it.
 
-The rule it enforces: the service never runs on a schema it does not know, and concurrent starters migrate one after
-the other (an advisory lock inside the migrating transaction). Works from any folder: the migrations are found beside
-the package.
+The rule it enforces: the service never runs on a schema it does not know. What brings a database there is
+``app.store.migrating``; it needs Alembic and SQLAlchemy, which no process loads that finds its schema current.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
 import asyncpg
-import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from app.errors import ConfigError
 from app.store import db
-from app.store.schema_tables import metadata
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
-_LOCK = 0x63617264  # "card"; one number for every starter
+_NAMED = re.compile(r'^(revision|down_revision) = (?:"(\w+)"|None)$', re.MULTILINE)
 
 
-def alembic_config() -> Config:
-    """Alembic's configuration, independent of the working directory."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
+@cache
+def versions() -> dict[str, str | None]:
+    """Every version that this code knows, with the one below it, as the migrations' texts name them."""
+    found: dict[str, str | None] = {}
+    for path in MIGRATIONS.glob("versions/*_*.py"):
+        if named := dict(_NAMED.findall(path.read_text(encoding="utf-8"))):
+            found[named["revision"]] = named["down_revision"] or None
+    return found
 
 
 @cache
 def head() -> str:
-    """The newest version that this code knows."""
-    version = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    if version is None:
-        message = f"No migrations found in {MIGRATIONS}."
+    """The newest version that this code knows: the one that no other builds on."""
+    newest = set(versions()) - set(versions().values())
+    if len(newest) != 1:
+        message = f"No single newest migration in {MIGRATIONS}: {sorted(newest)}."
         raise ConfigError(message)
-    return version
-
-
-def engine_for(dsn: str) -> AsyncEngine:
-    """A SQLAlchemy engine for DDL only; it connects as our pools do, so each form of URL works."""
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(db.plain_dsn(dsn)), poolclass=NullPool
-    )
-
-
-async def migrate(dsn: str, *, to: str = "head") -> str:
-    """Bring the database to ``to`` (``head``, ``base`` or a version) in one transaction; returns the version before."""
-    engine = engine_for(dsn)
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            return await connection.run_sync(_move, to)
-    finally:
-        await engine.dispose()
-
-
-def _move(connection: sa.Connection, to: str) -> str:
-    before = MigrationContext.configure(connection).get_current_revision() or "base"
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    if to == "base":
-        command.downgrade(config, to)
-    else:
-        command.upgrade(config, to)
-    return before
+    return newest.pop()
 
 
 async def version(pool: db.Pool) -> str | None:
@@ -86,20 +51,21 @@ async def check(pool: db.Pool) -> None:
     found = await version(pool)
     if found == head():
         return
-    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in versions():
         message = f"The database's schema ({found}) is newer than this cardrail ({head()}): install the newer release."
     else:
         message = f"The database's schema is {found or 'empty'}, this cardrail needs {head()}. Run: cardrail migrate"
     raise ConfigError(message, code="old_schema")
 
 
-async def drift(dsn: str) -> list[str]:
-    """How the database differs from ``tables.py``; empty when it does not."""
-    engine = engine_for(dsn)
+async def ensure(dsn: str) -> None:
+    """Bring a database of our own to this version, if it is not there."""
+    conn = await db.connect(dsn)
     try:
-        async with engine.connect() as connection:
-            found = await connection.run_sync(lambda sync: compare_metadata(MigrationContext.configure(sync), metadata))
+        current = await version(conn) == head()
     finally:
-        await engine.dispose()
-    return [str(difference) for difference in found]
+        await conn.close()
+    if not current:
+        from app.store import migrating  # noqa: PLC0415 - half a second, for a new database only
+
+        await migrating.migrate(dsn)

@@ -194,7 +194,7 @@ def main() -> int:
     report = Report()
     postgres = embedded.start(folder)
     try:
-        asyncio.run(schema.migrate(postgres.dsn()))
+        asyncio.run(schema.ensure(postgres.dsn()))
         for name in options.only or BENCHES:
             BENCHES[name](postgres.dsn(), report, options.rounds, options.full)
     finally:

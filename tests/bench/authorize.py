@@ -162,7 +162,7 @@ def stopped(_dsn: str, report: Report, rounds: int, full: bool) -> None:
 def _under_load(folder: Path, stop: Callable[[embedded.Embedded], None]) -> tuple[dict[str, Any], int]:
     postgres = embedded.start(folder)
     try:
-        asyncio.run(schema.migrate(postgres.dsn()))
+        asyncio.run(schema.ensure(postgres.dsn()))
         sql(postgres.dsn(), _CARDS.format(2_000))
         count = DECISIONS_PER_S * SECONDS * 2
         with serving(postgres.dsn()) as (port, _):

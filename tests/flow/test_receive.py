@@ -117,7 +117,7 @@ async def test_rejections_are_a_ring(pool: db.Pool) -> None:
 @pytest.fixture
 async def own_server(tmp_path: Path) -> AsyncIterator[embedded.Embedded]:
     server = embedded.start(tmp_path, durable=False)
-    await schema.migrate(server.dsn())
+    await schema.ensure(server.dsn())
     yield server
     embedded.stop(server, mode="immediate")
 

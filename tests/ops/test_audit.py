@@ -30,7 +30,10 @@ FILTERS = {"authorizations list"}
 def asking_why(command: Command, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Every command that is told ``--yes`` or a reason: it changes something."""
     if isinstance(command, TyperGroup):
-        for name, below in command.commands.items():
+        context = typer.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             yield from asking_why(below, (*path, name))
     elif {"--yes", "--reason", "--repair"} & {option for one in command.params for option in one.opts}:
         yield " ".join(path)

@@ -2,7 +2,7 @@
 
 from alembic.script import ScriptDirectory
 
-from app.store import db, links, schema
+from app.store import db, links, migrating
 
 
 async def seeded(pool: db.Pool, count: int) -> None:
@@ -47,9 +47,9 @@ async def test_a_link_told_twice_is_one(pool: db.Pool) -> None:
 
 
 async def test_objects_from_before_are_linked_when_the_schema_comes(empty_dsn: str) -> None:
-    scripts = ScriptDirectory.from_config(schema.alembic_config()).walk_revisions()
+    scripts = ScriptDirectory.from_config(migrating.alembic_config()).walk_revisions()
     before = next(str(script.down_revision) for script in scripts if "name which" in str(script.doc))
-    await schema.migrate(empty_dsn, to=before)
+    await migrating.migrate(empty_dsn, to=before)
     conn = await db.connect(empty_dsn)
     for object_id, data in (
         ("rd_1", {"card": "ic_1", "authorization": None, "transactions": ["ipi_1", "ipi_2"]}),
@@ -62,7 +62,7 @@ async def test_objects_from_before_are_linked_when_the_schema_comes(empty_dsn: s
             object_id,
             data,
         )
-    await schema.migrate(empty_dsn)
+    await migrating.migrate(empty_dsn)
     found = {(row["object_id"], row["linked_id"]) for row in await conn.fetch("SELECT * FROM links")}
     await conn.close()
     assert found == {("rd_1", "ic_1"), ("rd_1", "ipi_1"), ("rd_1", "ipi_2"), ("trxn_1", "rd_1")}

@@ -4,9 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from app.errors import ConfigError
-from app.store import db, embedded, schema
+from app.store import db, embedded, migrating, schema
 from app.store.schema_tables import metadata
 
 _COLUMNS = """
@@ -34,32 +35,46 @@ async def _catalog(dsn: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 async def test_migrations_build_what_the_tables_declare(dsn: str, empty_dsn: str) -> None:
-    engine = schema.engine_for(empty_dsn)
+    engine = migrating.engine_for(empty_dsn)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     await engine.dispose()
     assert await _catalog(dsn) == await _catalog(empty_dsn)
-    assert await schema.drift(dsn) == []
+    assert await migrating.drift(dsn) == []
 
 
 async def test_down_and_up_again_is_the_same_schema(dsn: str) -> None:
     before = await _catalog(dsn)
-    assert await schema.migrate(dsn, to="base") == schema.head()
+    assert await migrating.migrate(dsn, to="base") == schema.head()
     assert (await _catalog(dsn))["columns"] == []
-    assert await schema.migrate(dsn) == "base"
+    assert await migrating.migrate(dsn) == "base"
     assert await _catalog(dsn) == before
 
 
 async def test_starters_at_once_migrate_once(empty_dsn: str) -> None:
-    before = await asyncio.gather(*(schema.migrate(empty_dsn) for _ in range(4)))
+    before = await asyncio.gather(*(migrating.migrate(empty_dsn) for _ in range(4)))
     assert sorted(before) == [schema.head()] * 3 + ["base"]
+
+
+def test_the_versions_are_those_that_alembic_knows() -> None:
+    scripts = ScriptDirectory.from_config(migrating.alembic_config())
+    assert schema.versions() == {script.revision: script.down_revision for script in scripts.walk_revisions()}
+    assert schema.head() == scripts.get_current_head()
+
+
+async def test_a_database_of_our_own_is_brought_up_to_date_and_then_left_alone(empty_dsn: str) -> None:
+    await schema.ensure(empty_dsn)
+    built = await _catalog(empty_dsn)
+    await schema.ensure(empty_dsn)
+    assert await _catalog(empty_dsn) == built
+    assert await migrating.migrate(empty_dsn) == schema.head()
 
 
 async def test_an_unmigrated_database_is_refused_with_the_command_to_run(empty_dsn: str) -> None:
     pool = await db.open_pool(empty_dsn, size=1, name="test")
     with pytest.raises(ConfigError, match="cardrail migrate"):
         await schema.check(pool)
-    await schema.migrate(empty_dsn)
+    await migrating.migrate(empty_dsn)
     await schema.check(pool)
     await pool.close()
 

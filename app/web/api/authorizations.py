@@ -1,22 +1,19 @@
 """Real-time decisions, joined with what Stripe recorded; and trials, which decide nothing."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import asyncpg
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from app.errors import NotFound
 from app.ops import trials
-from app.store import decision_views, views
-from app.web import decided, schemas
+from app.store import decision_views
+from app.web import decided, schemas, whole
 from app.web.decided import TrialAsked
 from app.web.deps import Json, Page, Reader, Svc, page, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["authorizations"])
-DECISIONS_MAX = 200
 
 
 @router.get(
@@ -62,16 +59,7 @@ async def read_authorization(
 ) -> Response:
     """One authorization: every decision on it with its inputs, and how it stands at Stripe."""
     async with reading(services) as conn:
-        return Json(await detail(conn, authorization_id))
-
-
-async def detail(conn: asyncpg.Connection, authorization_id: str) -> dict[str, Any]:
-    """Everything about one authorization that we were asked about."""
-    rows = await decision_views.of_authorization(conn, authorization_id, DECISIONS_MAX)
-    if not rows:
-        raise NotFound(f"We were never asked about an authorization {authorization_id}.")
-    thing = await views.object_of(conn, rows[0]["account_id"], authorization_id)
-    return decided.authorization(rows, None if thing is None else thing["state"])
+        return Json(await whole.authorization(conn, authorization_id))
 
 
 @router.post("/authorizations/trials", response_model=decided.Trial, responses=documented(400, 401, 403, 404, 422))

@@ -9,16 +9,14 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.errors import NotFound
-from app.log import redact
 from app.ops import jobs, replay, requests
 from app.ops.parts import Actor
 from app.store import views
-from app.web import schemas, shown
+from app.web import schemas, shown, whole
 from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["events"])
-CHAIN_MAX = 20
 
 EventPath = Annotated[str, Path(description="The event.", examples=["evt_1"], max_length=255)]
 Wrong = documented(400, 401, 403, 404, 409, 422)
@@ -69,59 +67,7 @@ async def read_event(services: Svc, who: Reader, event_id: EventPath) -> Respons
         row = await views.event(conn, event_id)
         if row is None:
             raise NotFound(f"There is no event {event_id}.")
-        return Json(await detail(conn, row, private=who.may("operate")))
-
-
-async def detail(conn: asyncpg.Connection, row: views.Row, *, private: bool) -> dict[str, Any]:
-    """Everything about one event."""
-    account = row["account_id"]
-    lines = await views.journal_of_event(conn, account, row["event_id"])
-    caused = await views.caused_by_event(conn, account, row["event_id"])
-    return {
-        **shown.event(row),
-        "kind": row["kind"],
-        "payload": shown.payload(row, private=private),
-        "payload_dropped": row["payload"] is None,
-        "fetched": row["fetched"] if private else redact(row["fetched"]),
-        "applied_at": row["applied_at"],
-        "journal": [shown.journal_line(line) for line in lines],
-        "chain": {"caused_by": await causes(conn, row), "caused": [shown.link(link) for link in caused]},
-    }
-
-
-async def causes(conn: asyncpg.Connection, row: views.Row) -> list[dict[str, Any]]:
-    """The causes of an event, nearest first, through commands and handed-on events."""
-    found: list[dict[str, Any]] = []
-    origin, _, handed = row["event_id"].partition(":")
-    cause = row["caused_by"] or (origin if handed else None)
-    while cause is not None and len(found) < CHAIN_MAX and cause not in {link["id"] for link in found}:
-        command = await views.command(conn, cause) if cause.startswith("cmd_") else None
-        event = None if command is not None else await views.event(conn, cause)
-        if command is not None:
-            found.append(
-                {
-                    "what": "command",
-                    "id": cause,
-                    "type": command["kind"],
-                    "status": command["status"],
-                    "account": command["account_id"],
-                }
-            )
-            cause = command["caused_by"]
-        elif event is not None:
-            found.append(
-                {
-                    "what": "event",
-                    "id": cause,
-                    "type": event["type"],
-                    "status": event["status"],
-                    "account": event["account_id"],
-                }
-            )
-            cause = event["caused_by"]
-        else:
-            break
-    return found
+        return Json(await whole.event(conn, row, private=who.may("operate")))
 
 
 class Replay(schemas.Reason):

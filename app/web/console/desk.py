@@ -8,11 +8,10 @@ from starlette.responses import Response
 
 from app.ops import parked as parked_ops
 from app.store import views
-from app.web import shown
+from app.web import shown, whole
 from app.web.api import authorizations as of_authorizations
 from app.web.api import commands as of_commands
 from app.web.api import controls
-from app.web.api import events as of_events
 from app.web.api import parked as of_parked
 from app.web.api.ops import Operation
 from app.web.console.visit import Visit, action, path, route, told
@@ -73,7 +72,7 @@ async def command(visit: Visit) -> Response:
     found = told(await of_commands.read_command(visit.services, visit.who, name))
     async with reading(visit.services) as conn:
         cause = None if found["caused_by"] is None else await views.event(conn, found["caused_by"], found["account"])
-        causes = [] if cause is None else await of_events.causes(conn, cause)
+        causes = [] if cause is None else await whole.causes(conn, cause)
     return visit.render("command.html", command=found, cause=cause and shown.event(cause), causes=causes)
 
 

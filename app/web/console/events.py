@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from app.errors import BadInput, NotFound
 from app.store import views
+from app.web import whole
 from app.web.api import events as of_events
 from app.web.api.events import Replay
 from app.web.console.visit import Visit, action, path, route, told
@@ -48,7 +49,7 @@ async def event(visit: Visit) -> Response:
         row = await views.event(conn, name)
         if row is None:
             raise NotFound(f"There is no event {name}.")
-        found = await of_events.detail(conn, row, private=visit.who.may("admin"))
+        found = await whole.event(conn, row, private=visit.who.may("admin"))
     return visit.render("event.html", event=found, modes=MODES)
 
 
