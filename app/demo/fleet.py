@@ -4,9 +4,11 @@ Talks to the service over its public API and to the sandbox over its control rou
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -90,6 +92,7 @@ class Drive:
         self._api = api
         self._sandbox = sandbox
         self.members = members
+        self._began = datetime.now(UTC)
 
     async def enroll(self) -> None:
         """Ask for every account, twice over: the same reference is one enrollment."""
@@ -156,6 +159,20 @@ class Drive:
                     return False
         return True
 
+    async def books(self, deadline_s: float) -> list[dict[str, Any]]:
+        """The service's books of the platform and of every account since the start: whole and in balance, or as they are
+        after ``deadline_s``.
+        """
+        platform = (await self._get("/v1/platform")).get("account")
+        names = [name for name in (platform, *(m.account for m in self.members)) if name is not None]
+        give_up = time.monotonic() + deadline_s
+        while True:
+            query = f"?from={self._began:%Y-%m-%d}&to={datetime.now(UTC):%Y-%m-%d}"
+            found = [{"account": n, **await self._get(f"/v1/accounts/{n}/books{query}")} for n in names]
+            if not any(map(off, found)) or time.monotonic() > give_up:
+                return found
+            await asyncio.sleep(0.25)
+
     async def rest(self, deadline_s: float) -> None:
         """Wait until no event and no command is under way. Raises TimeoutError after ``deadline_s``."""
         async with asyncio.timeout(deadline_s):
@@ -206,6 +223,17 @@ class Drive:
             await asyncio.sleep(0.1)
         msg = f"POST {path} was never answered"
         raise TimeoutError(msg)
+
+
+def off(books: dict[str, Any]) -> str | None:
+    """What is wrong with the books of an account, if anything. Without a financial account there is nothing to compare."""
+    missing = books.get("entries_missing")
+    if missing != 0:
+        return f"books of {books['account']}: the entries of {missing} transactions are missing"
+    if books["days"] and not books["balanced"]:
+        apart = [(d["day"], d["currency"], d["difference"]) for d in books["days"] if not d["balanced"]]
+        return f"books of {books['account']} are not Stripe's balance: {apart}"
+    return None
 
 
 def value(row: dict[str, Any], *names: str) -> int:

@@ -6,7 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from app.demo.fleet import PURCHASES, Drive, value
+from app.demo.fleet import PURCHASES, Drive, off
+
+BOOKS_S = 30.0
+"""How long the service may take to read the last entries of the ledger."""
 
 
 async def summary(drive: Drive, ledger: dict[str, Any], restarts: int, took_s: float) -> dict[str, Any]:
@@ -18,7 +21,10 @@ async def summary(drive: Drive, ledger: dict[str, Any], restarts: int, took_s: f
         for m in drive.members
         if not m.done
     ]
-    money = await _money(drive, problems)
+    books = await drive.books(BOOKS_S)
+    problems += [wrong for one in books if (wrong := off(one))]
+    money = _money(drive, books)
+    problems += await _fundings(drive)
     if money["in"] != money["held"] + money["spent"] + money["fees"]:
         problems.append(f"books: in {money['in']} is not held {money['held']} + spent {money['spent']} + fees")
     if not ledger.get("balanced"):
@@ -46,21 +52,22 @@ async def summary(drive: Drive, ledger: dict[str, Any], restarts: int, took_s: f
     }
 
 
-async def _money(drive: Drive, problems: list[str]) -> dict[str, int]:
-    """USDC cents over the fleet: what came in, what is held, what was spent. Fees: the sandbox takes none."""
-    total = {"in": 0, "held": 0, "spent": 0, "fees": 0}
-    for member in drive.members:
-        if member.account is None:
-            continue
-        payments = await drive.objects(member, "outbound_payment")
-        if member.end != "restricted" and len(payments) != member.fundings:
-            problems.append(f"{member.account}: {len(payments)} funding payments instead of {member.fundings}")
-        total["in"] += sum(value(p, "credited", "amount") for p in payments if p["state"] == "posted")
-        total["spent"] += sum(PURCHASES[: member.purchased])
-        balance = member.detail.get("balance") or {}
-        for part in ("available", "outbound_pending"):
-            total["held"] += int((balance.get(part) or {}).get("value", 0))
+def _money(drive: Drive, books: list[dict[str, Any]]) -> dict[str, int]:
+    """USDC cents over the fleet: what came in and is held, by the books; what was spent, by the merchants. No fees here."""
+    total = {"in": 0, "held": 0, "spent": sum(sum(PURCHASES[: m.purchased]) for m in drive.members), "fees": 0}
+    names = {m.account for m in drive.members}
+    for one in books:
+        days = [d for d in one.get("days", ()) if d["currency"] == "usdc"] if one["account"] in names else []
+        total["in"] += sum(d["in"] for d in days)
+        total["held"] += sum(days[-1]["closing"].values()) if days else 0
     return total
+
+
+async def _fundings(drive: Drive) -> list[str]:
+    """Accounts that were not funded by exactly as many payments as they need."""
+    members = [m for m in drive.members if m.account is not None and m.end != "restricted"]
+    made = [(m, len(await drive.objects(m, "outbound_payment"))) for m in members]
+    return [f"{m.account}: {n} funding payments instead of {m.fundings}" for m, n in made if n != m.fundings]
 
 
 def _why(detail: dict[str, Any]) -> str:

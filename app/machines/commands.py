@@ -23,6 +23,7 @@ KINDS = (
     "create_outbound_setup_intent",
     "create_outbound_transfer",
     "cancel_outbound_transfer",
+    "update_outbound_setup_intent",
     "cancel_outbound_setup_intent",
     "close_financial_account",
     "create_financial_address",

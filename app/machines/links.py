@@ -23,6 +23,9 @@ account is left out: everything belongs to it."""
 PURCHASE = frozenset({"authorization", "issuing_transaction", "received_debit", "received_credit", "dispute"})
 """Kinds that make up one purchase: what is linked to one of them is linked to all of them."""
 
+FOLLOWED = PURCHASE | {"transaction"}
+"""From these kinds a purchase is followed through. Which part of it the ledger names depends on Stripe's API version."""
+
 
 def linked(kind: str, data: Json) -> tuple[str, ...]:
     """The ids that an object names, each once, in order."""

@@ -3,6 +3,7 @@
 Nothing is closed while money is on it or on its way: Stripe would keep it, and nobody could reach it any more.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -20,25 +21,50 @@ WHO = {"user": "holder", "stripe": "stripe"}
 async def close(conn: asyncpg.Connection, account_id: str, *, at_ms: int) -> dict[str, Any]:
     """Ask Stripe to close the account. Raises Conflict while it holds money, or money is under way."""
     await requests.enrolled(conn, account_id)
+    facts = await _facts(conn, account_id)
+    _must_be_empty(account_id, msgspec.to_builtins(facts.balance) if facts.balance else {})
+    _must_rest(account_id, facts)
+    known = await views.object_of(conn, account_id, account_id)
+    names = (views.parsed(known["data"]) or {}).get("applied_configurations") if known else None
+    return await requests.act(conn, account_id, "close_account", {"applied_configurations": names or []}, at_ms=at_ms)
+
+
+async def close_financial_account(
+    conn: asyncpg.Connection, account_id: str, financial_account: str, *, at_ms: int
+) -> dict[str, Any]:
+    """Ask Stripe to close one financial account. Raises NotFound, or Conflict while it holds money or is closed."""
+    await requests.enrolled(conn, account_id)
+    found = await views.object_of(conn, account_id, financial_account)
+    if found is not None and found["kind"] == "financial_account":
+        if found["state"] == "closed":
+            raise Conflict(f"{financial_account} is closed.", code="financial_account_closed")
+        _must_be_empty(financial_account, (views.parsed(found["data"]) or {}).get("balance") or {})
+        _must_rest(account_id, await _facts(conn, account_id))
+    action, params = "close_financial_account", {"financial_account": financial_account}
+    return await requests.act_on_object(
+        conn, account_id, financial_account, action, params, kind="financial_account", at_ms=at_ms
+    )
+
+
+async def _facts(conn: asyncpg.Connection, account_id: str) -> Facts:
     row = await views.account(conn, account_id)
-    facts = msgspec.convert((views.parsed(row["facts"]) if row else None) or {}, Facts)
-    held = {
-        f"{part}.{currency}": value
-        for part in ("available", "inbound_pending", "outbound_pending")
-        for currency, value in (getattr(facts.balance, part) if facts.balance else {}).items()
-        if value
-    }
+    return msgspec.convert((views.parsed(row["facts"]) if row else None) or {}, Facts)
+
+
+def _must_be_empty(name: str, balance: Mapping[str, Any]) -> None:
+    parts = {part: balance.get(part) or {} for part in ("available", "inbound_pending", "outbound_pending")}
+    held = {f"{part}.{currency}": v for part, amounts in parts.items() for currency, v in amounts.items() if v}
     if held:
-        told = ", ".join(f"{name} {value}" for name, value in sorted(held.items()))
-        raise Conflict(f"{account_id} holds money ({told}): pay it out first.", code="account_holds_money")
+        told = ", ".join(f"{part} {value}" for part, value in sorted(held.items()))
+        raise Conflict(f"{name} holds money ({told}): pay it out first.", code="account_holds_money")
+
+
+def _must_rest(account_id: str, facts: Facts) -> None:
     moving = sorted(f.id for f in facts.fundings.values() if f.status not in ENDED)
     if moving or "issued" in (how for intent, how in facts.intents.items() if intent.startswith("funding/")):
         raise Conflict(
             f"Money is on its way to {account_id}: {', '.join(moving) or 'a funding'}.", code="money_under_way"
         )
-    known = await views.object_of(conn, account_id, account_id)
-    names = (views.parsed(known["data"]) or {}).get("applied_configurations") if known else None
-    return await requests.act(conn, account_id, "close_account", {"applied_configurations": names or []}, at_ms=at_ms)
 
 
 def requirements(facts: dict[str, Any]) -> list[dict[str, Any]]:

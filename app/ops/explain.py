@@ -218,7 +218,7 @@ def _stage_waits(seen: Situation) -> Waits | None:
         case "verifying":
             return Waits("Stripe's verification of: " + ", ".join(_inactive(facts)), "stripe")
         case "activated":
-            return _after(seen, "financial_account", "the financial account to open")
+            return _opening_waits(seen)
         case "provisioned":
             return _funding_waits(seen)
         case "funding":
@@ -239,6 +239,13 @@ def _stage_waits(seen: Situation) -> Waits | None:
             return Waits("Stripe to take its refusal back: " + ", ".join(_inactive(facts)), "stripe")
         case _:
             return None
+
+
+def _opening_waits(seen: Situation) -> Waits:
+    own = seen.facts.financial_account
+    if own is not None and own.status == "closed":
+        return Waits("a decision: its financial account is closed, so nothing goes on by itself", "operator")
+    return _after(seen, "financial_account", "the financial account to open")
 
 
 def _topup_waits(seen: Situation) -> Waits | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from app.machines.links import PURCHASE
+from app.machines.links import FOLLOWED, PURCHASE
 from app.store import links
 
 EACH_MAX = 50
@@ -18,7 +18,7 @@ async def linked(conn: asyncpg.Connection, account_id: str, object_id: str, kind
     A purchase is followed through (authorization, captures, debits, credits, disputes, decisions); a card, a cardholder
     or a token is a crossing of many purchases, so nothing is followed beyond it, and only the newest are shown.
     """
-    follow = kind in PURCHASE
+    follow = kind in FOLLOWED
     found: dict[str, tuple[str, str]] = {}
     edge, left_off = [object_id], False
     for _ in range(ROUNDS_MAX):

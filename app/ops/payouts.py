@@ -53,3 +53,18 @@ async def cancel(conn: asyncpg.Connection, account_id: str, transfer_id: str, *,
         kind="outbound_transfer",
         at_ms=at_ms,
     )
+
+
+async def change_setup_intent(
+    conn: asyncpg.Connection, account_id: str, intent: str, action: str, params: Mapping[str, object], *, at_ms: int
+) -> dict[str, Any]:
+    """Ask to update or cancel a setup intent. Raises NotFound, or Conflict when it is known to be over."""
+    found = await views.object_of(conn, account_id, intent)
+    if found is not None and found["kind"] == "outbound_setup_intent" and found["state"] in ("succeeded", "canceled"):
+        raise Conflict(
+            f"{intent} is {found['state']}: nothing about it changes.", code=f"setup_intent_{found['state']}"
+        )
+    named = {"outbound_setup_intent": intent, **params}
+    return await requests.act_on_object(
+        conn, account_id, intent, action, named, kind="outbound_setup_intent", at_ms=at_ms
+    )

@@ -87,7 +87,7 @@ async def authorize(world: World, card: Record, wanted: int, body: Json, *, cont
         world.snapshot("created", record)
         world.thin(".created", debit)
         world.thin(".pending", debit)
-        _held(world, record, debit, amount)
+        _held(world, record, amount)
     else:
         data["status"] = "closed"
         world.snapshot("created", record)
@@ -171,10 +171,11 @@ def _hold(world: World, record: Record, amount: int) -> Record:
     return made
 
 
-def _held(world: World, record: Record, debit: Record, amount: int) -> None:
+def _held(world: World, record: Record, amount: int) -> None:
     fa: Record = record.hidden["fa"]
     signed = books.amount(-amount, currency_of(fa))
-    transaction = books.open_transaction(world, record.account, fa.id, ("received_debit", debit.id), signed)
+    flow, before = ("issuing_authorization", record.id), books.known_as("treasury_issuing_authorization", record.id)
+    transaction = books.open_transaction(world, record.account, fa.id, flow, signed, before=before)
     record.hidden["transaction"] = transaction
     books.move(world, transaction, "", available=-amount, outbound_pending=amount)
 

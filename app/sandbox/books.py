@@ -24,9 +24,19 @@ def need(world: World, fa: str, value: int, currency: str) -> None:
 
 
 def open_transaction(
-    world: World, account: str, fa: str, flow: tuple[str, str], signed: Json, category: str | None = None
+    world: World,
+    account: str,
+    fa: str,
+    flow: tuple[str, str],
+    signed: Json,
+    category: str | None = None,
+    *,
+    before: Json | None = None,
 ) -> Record:
-    """A transaction without entries yet; the first ``move`` announces it."""
+    """A transaction without entries yet; the first ``move`` announces it.
+
+    ``before``: the flow and category that API versions show which do not know these (``vocabulary.flow_out``).
+    """
     kind, ident = flow
     zero = amount(0, signed["currency"])
     data: Json = {
@@ -43,7 +53,12 @@ def open_transaction(
         "metadata": {},
         "treasury_transaction": None,
     }
-    return world.add(TRANSACTION, account, data, fresh=True)
+    return world.add(TRANSACTION, account, data, fresh=True, before=before)
+
+
+def known_as(kind: str, ident: str, category: str | None = None) -> Json:
+    """A flow and its category, as a transaction shows them."""
+    return {"flow": {"type": kind, kind: ident}, "category": category or kind}
 
 
 def opening(world: World, fa: Record, cents: int) -> None:
@@ -82,7 +97,7 @@ def _post(world: World, transaction: Record, counter: str, **parts: int) -> None
         "effective_at": now,
         "treasury_transaction_entry": None,
     }
-    world.add(ENTRY, transaction.account, entry)
+    world.add(ENTRY, transaction.account, entry, before=transaction.hidden.get("before"))
     if impact["inbound_pending"]["value"] or impact["outbound_pending"]["value"]:
         data["status"] = "pending"
     else:

@@ -156,7 +156,8 @@ def force(world: World, call: Call) -> Answer:
         },
     )
     signed = books.amount(-amount, currency_of(fa))
-    transaction = books.open_transaction(world, card.account, fa.id, ("received_debit", debit.id), signed)
+    flow, before = ("issuing_transaction", spent.id), books.known_as("received_debit", debit.id)
+    transaction = books.open_transaction(world, card.account, fa.id, flow, signed, before=before)
     world.snapshot("created", spent)
     books.move(world, transaction, NETWORK, available=-amount)
     world.thin(".created", debit)

@@ -123,7 +123,8 @@ def _reinstate(world: World, dispute: Record) -> None:
     fa: Record = card.hidden["fa"]
     dispute.hidden["credited"] = True
     spend = {"card_v1_id": card.id, "dispute": {"issuing_dispute_v1": dispute.id}}
-    books.receive(world, fa, "card_spend", spend, dispute.data["amount"], currency_of(fa), NETWORK)
+    credit = books.receive(world, fa, "card_spend", spend, dispute.data["amount"], currency_of(fa), NETWORK)
+    dispute.hidden["credit"] = credit.id
     world.snapshot("funds_reinstated", dispute)
 
 
@@ -134,6 +135,7 @@ def _rescind(world: World, dispute: Record) -> None:
     dispute.hidden["credited"] = False
     signed = books.amount(-dispute.data["amount"], currency_of(fa))
     flow, category = ("issuing_dispute", dispute.id), "issuing_dispute_provisional_credit_reversal"
-    taken = books.open_transaction(world, dispute.account, fa.id, flow, signed, category)
+    before = books.known_as("received_credit", dispute.hidden["credit"], "received_credit_reversal")
+    taken = books.open_transaction(world, dispute.account, fa.id, flow, signed, category, before=before)
     books.move(world, taken, NETWORK, available=-dispute.data["amount"])
     world.snapshot("funds_rescinded", dispute)

@@ -15,6 +15,7 @@ from app.sandbox.world import World
 
 PULL = "v2.money_management.inbound_transfer"
 ADJUSTMENT = "v2.money_management.adjustment"
+DEBIT = "v2.money_management.received_debit"
 BANKS = "world:banks"
 CLEARING = frozenset({"ach", "bacs"})
 OUTCOMES = ("succeeded", "failed", "returned")
@@ -149,8 +150,8 @@ def _return_pull(world: World, pull: Record) -> None:
     _history(world, pull, "bank_debit_returned", "bank_debit_not_authorized")
 
 
-def adjust(world: World, fa: Record, value: int, currency: str, flow: Json | None) -> Record:
-    """Stripe corrects a balance; ``value`` may be negative."""
+def adjust(world: World, fa: Record, value: int, currency: str, flow: Json | None, *, told: bool = True) -> Record:
+    """Stripe corrects a balance; ``value`` may be negative. Not ``told``: the adjustment's own event is lost."""
     data: Json = {
         "amount": books.amount(value, currency),
         "financial_account": fa.id,
@@ -164,7 +165,8 @@ def adjust(world: World, fa: Record, value: int, currency: str, flow: Json | Non
         world, fa.account, fa.id, ("adjustment", made.id), books.amount(value, currency)
     )
     books.move(world, transaction, "world:adjustments", available=value)
-    world.thin(".created", made)
+    if told:
+        world.thin(".created", made)
     return made
 
 
@@ -188,9 +190,23 @@ def bank_debit(world: World, address: Record, money: Json, network: str) -> None
         "dispute_details": None,
     }
     data["status_transitions"][f"{status}_at"] = rfc3339()
-    made = world.add("v2.money_management.received_debit", fa.account, data)
+    made = world.add(DEBIT, fa.account, data)
     if enough:
         signed = books.amount(-value, currency)
         transaction = books.open_transaction(world, fa.account, fa.id, ("received_debit", made.id), signed)
         books.move(world, transaction, BANKS, available=-value)
     world.thin(f".{status}", made)
+
+
+def give_debit_back(world: World, debit: Record) -> None:
+    """A bank's debit that succeeded comes back: the balance rises again."""
+    if debit.data["status"] != "succeeded" or debit.data["type"] != "bank_transfer":
+        raise invalid("only a bank's debit that succeeded can be returned", param="status")
+    money, flow = debit.data["amount"], ("received_debit", debit.id)
+    fa = debit.data["financial_account"]
+    back = books.open_transaction(world, debit.account, fa, flow, dict(money), "received_debit_reversal")
+    books.move(world, back, BANKS, available=money["value"])
+    debit.data["status"] = "returned"
+    debit.data["status_details"] = {"returned": {"reason": "originator_initiated"}}
+    debit.data["status_transitions"]["returned_at"] = rfc3339()
+    world.thin(".returned", debit)

@@ -48,11 +48,18 @@ def credit_end(world: World, ids: list[str], _body: Json) -> Json:
     return credit.data
 
 
+def debit_end(world: World, ids: list[str], _body: Json) -> Json:
+    """The originator of a bank's debit gives the money back."""
+    debit = _of_kind(world, ids[0], incoming.DEBIT)
+    incoming.give_debit_back(world, debit)
+    return debit.data
+
+
 def adjustment(world: World, _ids: list[str], body: Json) -> Json:
-    """Stripe corrects the balance of ``financial_account`` by a signed ``amount``."""
+    """Stripe corrects the balance of ``financial_account`` by a signed ``amount``; ``told`` false: its event is lost."""
     fa = _of_kind(world, str(body["financial_account"]), FA)
     value, currency = _money(body, signed=True)
-    return incoming.adjust(world, fa, value, currency, body.get("adjusted_flow")).data
+    return incoming.adjust(world, fa, value, currency, body.get("adjusted_flow"), told=body.get("told", True)).data
 
 
 def drift(world: World, _ids: list[str], body: Json) -> Json:
@@ -72,6 +79,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/_sandbox/platform/credits", platform_credit),
     ("POST", "/_sandbox/platform/drains", platform_drain),
     ("POST", "/_sandbox/credits/{id}/returns", credit_end),
+    ("POST", "/_sandbox/debits/{id}/returns", debit_end),
     ("POST", "/_sandbox/adjustments", adjustment),
     ("POST", "/_sandbox/drifts", drift),
     ("POST", "/_sandbox/outbound/{id}", outbound_end),

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from app.sandbox import listing
-from app.sandbox.calls import Answer, Call
+from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.clock import parse
+from app.sandbox.vocabulary import flow_out
 from app.sandbox.world import World
 
 Reader = Callable[[World, Call], Answer]
@@ -28,16 +29,19 @@ def v2_list(kind: str, *filters: str) -> Reader:
             return isinstance(flow, dict) and flow.get(str(flow.get("type"))) == value
         return data.get(name) == value
 
+    def shown(record: Record, call: Call) -> Json:
+        return flow_out(record.data, record.hidden.get("before"), call.version)
+
     def everything(world: World, call: Call) -> Answer:
         wanted = {name: call.params[name] for name in filters if name in call.params}
         return listing.v2(
             call,
             world.all(kind, call.account),
             lambda r: (
-                all(matches_flow(r.data, name, value) for name, value in wanted.items())
+                all(matches_flow(shown(r, call), name, value) for name, value in wanted.items())
                 and listing.within(parse(r.data["created"]), call.params)
             ),
-            lambda r: r.data,
+            lambda r: shown(r, call),
         )
 
     return everything

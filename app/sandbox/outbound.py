@@ -105,7 +105,7 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
         "amount": money,
         "from": {"financial_account": source.id, "debited": dict(money)},
         "to": {**extra, "payout_method": target.id, "credited": _credited(money, currency)},
-        "trace_id": {"status": "pending" if kind == TRANSFER else "unsupported", "value": None},
+        "trace_id": {"status": "unsupported" if target.kind == FA else "pending", "value": None},
         "status_details": None,
         "delivery_options": body.get("delivery_options"),
         "status_transitions": dict.fromkeys(("posted_at", "failed_at", "canceled_at", "returned_at")),
@@ -118,6 +118,7 @@ def _begin(world: World, call: Call, kind: str, source: Record, target: Record, 
     }
     if kind == PAYMENT:
         data["recipient_notification"] = body.get("recipient_notification") or {"setting": "configured"}
+        data["outbound_payment_quote"] = body.get("outbound_payment_quote")
     flow = world.add(kind, call.account, data)
     signed = books.amount(-money["value"], money["currency"])
     transaction = books.open_transaction(world, call.account, source.id, (kind.rpartition(".")[2], flow.id), signed)

@@ -36,14 +36,16 @@ def create(world: World, call: Call) -> Answer:
         raise invalid(
             "Missing required param: payout_method_data.", code="parameter_missing", param="payout_method_data"
         )
-    slow = scenarios.tagged(world.records.get(call.account), "setup_slow")
-    if slow:
+    account = world.records.get(call.account)
+    slow = scenarios.tagged(account, "setup_slow")
+    waits = slow or scenarios.tagged(account, "setup_waits")
+    if waits:
         method.data["usage_status"][use] = "requires_action"
     confirm: Json = {"object": "confirmation_of_payee", "status": "awaiting_acknowledgement"}
     data: Json = {
-        "status": "requires_action" if slow else "succeeded",
+        "status": "requires_action" if waits else "succeeded",
         "usage_intent": body.get("usage_intent", "payment"),
-        "next_action": {"type": "confirmation_of_payee", "confirmation_of_payee": confirm} if slow else None,
+        "next_action": {"type": "confirmation_of_payee", "confirmation_of_payee": confirm} if waits else None,
         "payout_method": method.data,
     }
     intent = world.add(INTENT, call.account, data)
@@ -69,13 +71,17 @@ def _open(world: World, call: Call) -> Record:
 
 
 def update_intent(world: World, call: Call) -> Answer:
-    """Change what an intent that is not over sets up."""
+    """Change what an intent that is not over sets up; the payee is as told now, so it succeeds."""
     intent = _open(world, call)
     use = USES[intent.data["usage_intent"]]
     if call.params.get("payout_method"):
         intent.data["payout_method"] = world.find(KIND, call.params["payout_method"], call.account).data
     elif call.params.get("payout_method_data"):
         intent.data["payout_method"] = _method(world, call, call.params["payout_method_data"], use).data
+    else:
+        return Answer(intent)
+    intent.data["payout_method"]["latest_outbound_setup_intent"] = intent.id
+    _succeed(intent)
     return Answer(intent)
 
 

@@ -2,8 +2,10 @@
 
 from app.sandbox.accounts import shown_account
 from app.sandbox.addresses import shown_address
+from app.sandbox.books import ENTRY, TRANSACTION
 from app.sandbox.calls import Call, Json, Record
 from app.sandbox.event_api import shown_destination
+from app.sandbox.vocabulary import flow_out
 from app.sandbox.world import World
 
 
@@ -20,6 +22,8 @@ def render(world: World, record: Record, call: Call) -> Json:
             return _card(record, call)
         case "v2.core.event_destination":
             return shown_destination(record, call)
+        case kind if kind in (TRANSACTION, ENTRY):
+            return flow_out(record.data, record.hidden.get("before"), call.version)
         case _:
             return record.data
 

@@ -10,6 +10,7 @@
 | ``+payments_wait`` | outbound payments to it stay ``processing`` until ``POST /_sandbox/outbound/{id} {"status": ...}`` |
 | ``+transfers_wait`` | the same of its own outbound transfers |
 | ``+setup_slow`` | its outbound setup intents need action first and succeed after 20 steps, without any event |
+| ``+setup_waits`` | its outbound setup intents need action until they are updated or canceled |
 | ``+fa_slow`` | its financial accounts open after 20 steps instead of one |
 
 Tags combine: ``a+kyc_slow+fa_slow@example.com``.

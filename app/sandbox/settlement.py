@@ -78,7 +78,7 @@ def _post(world: World, flow: Record) -> None:
             ]
         )
     end(world, flow, "posted")
-    if flow.kind == TRANSFER:
+    if flow.data["trace_id"]["status"] == "pending":
         world.later(_trace, world, flow)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from app.sandbox.errors import invalid
 
 RENAMED_FROM = "2026-06-24"
+FLOWS_FROM = "2026-07-01"
 ADDRESSES_FROM = "2026-09-16"
 _TERMS = {
     "storer": "money_manager",
@@ -102,6 +103,14 @@ def _capabilities_out(new: Json) -> Json:
         else:
             old["financial_addresses" if key == "received_credits" else key] = value
     return old
+
+
+def flow_out(data: Json, before: Json | None, version: str) -> Json:
+    """A ledger transaction or entry: up to 2026-06-24.preview the ledger does not know the ``issuing_*`` flows."""
+    if before is None or version[:10] >= FLOWS_FROM:
+        return data
+    details = data.get("transaction_details")
+    return {**data, "transaction_details": {**details, **before}} if details else {**data, **before}
 
 
 def event_type_out(name: str, version: str) -> str:

@@ -151,3 +151,9 @@ async def accounts(conn: asyncpg.Connection) -> list[str]:
     """Every account that ever had a balance read or a transaction."""
     rows = await conn.fetch("SELECT account_id FROM balances UNION SELECT account_id FROM ledger_reads ORDER BY 1")
     return [row["account_id"] for row in rows]
+
+
+async def moved_last(conn: asyncpg.Connection, limit: int) -> list[str]:
+    """The accounts whose transactions changed last, newest first."""
+    rows = await conn.fetch("SELECT account_id FROM ledger_reads ORDER BY changed_at DESC LIMIT $1", limit)
+    return [row["account_id"] for row in rows]

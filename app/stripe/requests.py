@@ -242,6 +242,11 @@ def _create_outbound_setup_intent(m: _Make) -> Request:
     return Request("post", "/v2/money_management/outbound_setup_intents", params, m.account, "v2")
 
 
+def _update_outbound_setup_intent(m: _Make) -> Request:
+    path = f"/v2/money_management/outbound_setup_intents/{m.get('outbound_setup_intent')}"
+    return Request("post", path, m.some("payout_method", "payout_method_data"), m.account, "v2")
+
+
 def _create_outbound_transfer(m: _Make) -> Request:
     params = {
         "from": {
@@ -298,6 +303,7 @@ BUILDERS: dict[str, Callable[[_Make], Request]] = {
     "create_financial_address": _create_financial_address,
     "create_inbound_transfer": _create_inbound_transfer,
     "close_financial_account": _act("financial_accounts", "financial_account", "close"),
+    "update_outbound_setup_intent": _update_outbound_setup_intent,
     "cancel_outbound_setup_intent": _act("outbound_setup_intents", "outbound_setup_intent", "cancel"),
     "cancel_outbound_transfer": _act("outbound_transfers", "outbound_transfer", "cancel"),
     "archive_payout_method": _act("payout_methods", "payout_method", "archive"),

@@ -100,6 +100,13 @@ CODES: tuple[Code, ...] = (
     Code("account_closed", 409, "The account is closed.", "Nothing more can be asked of it.", _CARDS),
     Code("account_rejected", 409, "Stripe rejected the account.", "Nothing more can be asked of it.", _CARDS),
     Code("account_holds_money", 409, "Money is on the account.", "Pay it out, then close.", ("actions",)),
+    Code("financial_account_closed", 409, "The financial account is closed for good.", _LOOK, ("actions",)),
+    Code(
+        "setup_intent_succeeded", 409, "The setup intent has done its work.", "Change the payout method.", ("actions",)
+    ),
+    Code(
+        "setup_intent_canceled", 409, "The setup intent was given up.", "Register the payout method anew.", ("actions",)
+    ),
     Code(
         "money_under_way", 409, "Money is on its way to the account.", "Wait until it arrived or failed.", ("actions",)
     ),

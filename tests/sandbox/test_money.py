@@ -62,6 +62,25 @@ def test_a_returned_payment_is_taken_back(box: Box) -> None:
     assert balanced(box, account, wallet)["available"] == 0
 
 
+def test_a_payment_to_a_bank_is_traced_and_keeps_its_quote(box: Box) -> None:
+    account = box.account()
+    bank = {"account_number": "000123456789", "country": "US", "currency": "usd", "routing_number": "110000000"}
+    asked = {"usage_intent": "payment", "payout_method_data": {"type": "bank_account", "bank_account": bank}}
+    intent = box.call("POST", f"{MM}/outbound_setup_intents", asked, Stripe_Context=account).json()
+    body = {
+        "from": {"financial_account": "fa_test_platform", "currency": "usd"},
+        "to": {"recipient": account, "payout_method": intent["payout_method"]["id"], "currency": "usd"},
+        "amount": {"value": 900, "currency": "usd"},
+        "outbound_payment_quote": "obpq_test_1",
+    }
+    made = box.call("POST", f"{MM}/outbound_payments", body).json()
+    assert (made["outbound_payment_quote"], made["trace_id"]) == ("obpq_test_1", {"status": "pending", "value": None})
+    box.settle()
+    paid = box.call("GET", f"{MM}/outbound_payments/{made['id']}").json()
+    assert (paid["status"], paid["trace_id"]["status"]) == ("posted", "supported")
+    assert paid["trace_id"]["value"]
+
+
 def test_a_transfer_leaves_and_one_canceled_stays(box: Box) -> None:
     account, wallet, _ = box.spender()
     method = {"type": "crypto_wallet", "crypto_wallet": {"address": "0x" + "a" * 40, "network": "polygon"}}

@@ -1,7 +1,7 @@
 """Scenarios run the real processes: sandbox, server and worker, on a database of the test's own, over HTTP."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from app.demo.fleet import Drive, Member
 from app.demo.processes import Processes, running
 from app.store import db, embedded
 
+OLD, NEW = "2026-06-10.preview", "2026-10-14.preview"
+"""The last API version that says ``storer``, and the one that we speak by default."""
+
 
 @dataclass
 class World:
@@ -25,6 +28,7 @@ class World:
     drive: Drive
     dsn: str
     folder: Path
+    version: str = NEW
 
     async def enroll(self, *members: Member, end: bool = True) -> None:
         """Enroll these members and, when ``end``, wait until each is where it must be."""
@@ -40,9 +44,9 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def opened(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+async def opened(dsn: str, tmp_path: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[World]:
     """Start everything, and let the sandbox send its events to the server in both styles."""
-    async with running(dsn, tmp_path) as parts:
+    async with running(dsn, tmp_path, settings) as parts:
         headers = {"Authorization": f"Bearer {parts.key}"}
         async with (
             httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=10) as api,
@@ -60,18 +64,40 @@ async def world(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
         yield one
 
 
-@pytest_asyncio.fixture(scope="module")
-async def fleet_world(
-    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+@contextlib.asynccontextmanager
+async def shared(
+    postgres: embedded.Embedded, template: str, folder: Path, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[World]:
-    """One running fleet for all tests of a module, on a database of the module's own."""
-    folder = tmp_path_factory.mktemp("fleet")
+    """A running fleet on a database of its own, for many tests."""
     name = f"fleet_{folder.name.replace('-', '_')}"
     admin = await db.connect(postgres.dsn("postgres"))
     try:
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        async with opened(postgres.dsn(name), folder) as one:
+        async with opened(postgres.dsn(name), folder, settings) as one:
             yield one
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def fleet_world(
+    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One running fleet for all tests of a module."""
+    async with shared(postgres, template, tmp_path_factory.mktemp("fleet")) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="module", params=[OLD, NEW])
+async def spoken(
+    request: pytest.FixtureRequest,
+    postgres: embedded.Embedded,
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """The same, once in the words of either API version."""
+    settings = {"STRIPE_API_VERSION": request.param}
+    async with shared(postgres, template, tmp_path_factory.mktemp("spoken"), settings) as one:
+        one.version = request.param
+        yield one

@@ -5,7 +5,7 @@ and never raises for what it finds: an old schema or a Stripe that does not answ
 """
 
 from app.errors import CardrailError
-from app.ops.doctor import alerts, at_stripe, door, money, running, secrecy
+from app.ops.doctor import alerts, at_stripe, balances, door, money, running, secrecy
 from app.ops.doctor.check import Check, shown, wrong
 from app.ops.parts import Parts
 from app.store import schema
@@ -24,6 +24,7 @@ async def examine(parts: Parts) -> list[Check]:
         found += await running.look(conn)
         found += await door.look(conn)
         found += await money.look(conn, parts)
+        found += await balances.look(conn, parts)
         found += await alerts.look(conn, parts.platform_account)
         found.append(await secrecy.look(conn, parts))
     return found + await at_stripe.look(parts)

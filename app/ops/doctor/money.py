@@ -9,7 +9,6 @@ from app.ops.parts import Parts
 from app.store import keys, outbox, platform
 from app.store.db import Connection
 
-NEGATIVE_SHOWN = 20
 CAP_WARN, CAP_FULL = 0.8, 1.0
 EXPIRES_SOON = timedelta(days=14)
 
@@ -17,8 +16,8 @@ EXPIRES_SOON = timedelta(days=14)
 async def look(conn: Connection, parts: Parts) -> list[Check]:
     """The programme's caps, how much of the day's is used, and the keys."""
     programme = parts.programme
-    balances = [await _platform(conn, parts), *await _negative(conn)]
-    return [*plausible(programme), await _today(conn, programme), *balances, *await _keys(conn, parts)]
+    own = await _platform(conn, parts)
+    return [*plausible(programme), await _today(conn, programme), own, *await _keys(conn, parts)]
 
 
 def plausible(programme: Programme) -> list[Check]:
@@ -60,19 +59,6 @@ async def _platform(conn: Connection, parts: Parts) -> Check:
         do = "send money to an address of GET /v1/platform; what waits goes on by itself"
         return Check(check="platform balance", state="warning", says=says, do=do)
     return Check(check="platform balance", state="ok", says=says)
-
-
-async def _negative(conn: Connection) -> list[Check]:
-    """Balances below zero: somebody owes money, and Stripe gives the platform limited time."""
-    return [
-        Check(
-            check=f"balance of {row['account_id']}",
-            state="warning",
-            says=f"negative, as last read: {row['available']}",
-            do=f"cardrail books --account {row['account_id']}",
-        )
-        for row in await platform.negative(conn, NEGATIVE_SHOWN)
-    ]
 
 
 async def _keys(conn: Connection, parts: Parts) -> list[Check]:

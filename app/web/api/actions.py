@@ -53,6 +53,11 @@ class Wallet(schemas.Body):
     )  # fmt: skip
     memo: str | None = Field(None, min_length=1, max_length=28, description="Stellar only.", examples=[None])
 
+    def data(self) -> dict[str, Any]:
+        """As Stripe's ``payout_method_data``. Raises BadInput for a malformed address."""
+        wrong_fields(wallet_address.faults(self.network, self.address, self.memo))
+        return {"type": "crypto_wallet", "crypto_wallet": self.model_dump(exclude_none=True)}
+
 
 class BankAccount(schemas.Body):
     """A bank account that money may be sent to."""
@@ -73,6 +78,12 @@ class BankAccount(schemas.Body):
     )
     branch_number: str | None = Field(None, max_length=20, description="Branch.", examples=["001"])
     bank_account_type: Literal["checking", "savings"] | None = Field(None, description="Kind.", examples=["checking"])
+
+    def data(self) -> dict[str, Any]:
+        """As Stripe's ``payout_method_data``. Raises BadInput when the check digits are wrong."""
+        currency = self.currency.lower()
+        wrong_fields(bank_account.faults(self.country, currency, self.account_number, self.routing_number))
+        return {"type": "bank_account", "bank_account": {**self.model_dump(exclude_none=True), "currency": currency}}
 
 
 class Usdc(schemas.Positive):
@@ -130,19 +141,14 @@ async def make_onboarding_link(
 @router.post("/accounts/{account_id}/wallets", **Asked)
 async def add_wallet(services: Svc, write: Writing, account_id: AccountPath, body: Wallet) -> Response:
     """Register a crypto wallet as a payout method. A malformed address is refused at once."""
-    wrong_fields(wallet_address.faults(body.network, body.address, body.memo))
-    wallet = body.model_dump(exclude_none=True)
-    params = {"usage_intent": "transfer", "payout_method_data": {"type": "crypto_wallet", "crypto_wallet": wallet}}
+    params = {"usage_intent": "transfer", "payout_method_data": body.data()}
     return await act(write, services, account_id, "create_outbound_setup_intent", params, body)
 
 
 @router.post("/accounts/{account_id}/bank-accounts", **Asked)
 async def add_bank_account(services: Svc, write: Writing, account_id: AccountPath, body: BankAccount) -> Response:
     """Register a bank account as a payout method; its check digits are checked at once."""
-    currency = body.currency.lower()
-    wrong_fields(bank_account.faults(body.country, currency, body.account_number, body.routing_number))
-    bank = {**body.model_dump(exclude_none=True), "currency": currency}
-    params = {"usage_intent": "transfer", "payout_method_data": {"type": "bank_account", "bank_account": bank}}
+    params = {"usage_intent": "transfer", "payout_method_data": body.data()}
     return await act(write, services, account_id, "create_outbound_setup_intent", params, body)
 
 
