@@ -118,6 +118,12 @@ class AttemptAllowed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at: int
 
 
+class DayBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A UTC day began at which something goes on that waited for it; ``at`` is when it was noticed."""
+
+    at: int
+
+
 Happening = (
     Observed
     | CommandSettled
@@ -130,4 +136,5 @@ Happening = (
     | HoldPlaced
     | HoldReleased
     | AttemptAllowed
+    | DayBegan
 )

@@ -18,6 +18,7 @@ from app.machines.events import (
     CommandRejected,
     CommandRetried,
     CommandSettled,
+    DayBegan,
     EnrollmentRequested,
     Happening,
     HoldPlaced,
@@ -118,6 +119,8 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
             facts.allowed[happening.step] = facts.allowed.get(happening.step, 0) + 1
             said = f"one more {happening.step} allowed by {happening.by}: {happening.reason}"
             told.lines.append(_mark(story, said))
+        case DayBegan():
+            pass  # its time alone matters, to what may follow now
 
 
 def _mark(story: Story, note: str) -> Line:

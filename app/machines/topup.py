@@ -12,6 +12,7 @@ from app.machines.programme import Programme, TopUp
 DAY_MS = 86_400_000
 KIND = "create_outbound_payment"
 LOST = ("failed", "canceled")
+DAY_USED_UP = "the top-ups of the day are used up; the next follows by itself tomorrow (UTC)"
 
 
 def wanted(account_id: str, facts: Facts, programme: Programme, at: int) -> Command | None:
@@ -68,7 +69,7 @@ def stopped(facts: Facts, programme: Programme, at: int) -> str | None:
         return "the last top-ups failed, and the programme allows no further attempt"
     moved = facts.topup_moved if at // DAY_MS <= facts.topup_day else 0
     if moved + rule.amount > rule.per_day:
-        return "the top-ups of the day are used up; the next follows tomorrow (UTC)"
+        return DAY_USED_UP
     return None
 
 

@@ -254,6 +254,8 @@ def _topup_waits(seen: Situation) -> Waits | None:
     if rule is None or not topup.low(facts, rule):
         return None
     why = topup.stopped(facts, seen.programme, facts.balance.at if facts.balance else 0)
+    if why == topup.DAY_USED_UP and not topup.under_way(facts):
+        return Waits(f"the next day (UTC), or a person to fund the account, which runs low: {why}", "operator")
     if why is not None and not topup.under_way(facts):
         return Waits(f"a person to fund the account, which runs low: {why}", "operator")
     return Waits("the top-up to be posted and the balance to be read back", "stripe")

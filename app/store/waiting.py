@@ -56,6 +56,23 @@ async def objects_named(conn: Connection, account_id: str, object_ids: Sequence[
     )
 
 
+async def topped_before(conn: Connection, *, day: int, after: str, limit: int) -> list[Row]:
+    """Live accounts whose last top-up was before this day (days since the epoch, UTC), a page by account id."""
+    return list(
+        await conn.fetch(
+            """
+            SELECT account_id, facts FROM accounts
+             WHERE account_id > $2 AND state = 'live' AND enrolled AND hold IS NULL
+               AND (facts->>'topup_day')::bigint < $1
+             ORDER BY account_id LIMIT $3
+            """,
+            day,
+            after,
+            limit,
+        )
+    )
+
+
 async def to_poll(conn: Connection, *, silent_s: float, skip: Sequence[str], limit: int) -> list[Row]:
     """Setup intents that are not over and were silent for ``silent_s``: no event will ever tell of them."""
     return list(

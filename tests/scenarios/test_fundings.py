@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from app.demo.fleet import PURCHASES
+from app.store import db
 from tests.scenarios.asking import until
 from tests.scenarios.conftest import World, opened
 from tests.scenarios.waiting import Json, account_is, control, enrolled, member, objects, shows
@@ -49,6 +50,25 @@ async def test_an_account_that_runs_low_is_topped_up_within_the_limit_of_the_day
     assert seen["waiting_for"]["who"] == "operator"
     assert "used up" in seen["waiting_for"]["what"]
     assert sorted(c["intent"] for c in await payments(world, one.account)) == ["funding/1", "topup/1", "topup/2"]
+    await as_if_yesterday(world, one.account)
+    await available(world, one.account, left + 2_000 - 3_000 + 2_000 - 1_000 + 2_000)
+    assert "topup/3" in [c["intent"] for c in await payments(world, one.account)]
+    told = await world.drive.everything(f"/v1/events?account={one.account}&source=timer")
+    assert [(e["type"], e["status"]) for e in told] == [("day.began", "applied")]
+
+
+async def as_if_yesterday(world: World, account: str | None) -> None:
+    """Move the top-ups so far to the day before, and start a worker: it finds that a new day has begun."""
+    conn = await db.connect(world.dsn)
+    try:
+        await conn.execute(
+            "UPDATE accounts SET facts = jsonb_set(facts, '{topup_day}', to_jsonb((facts->>'topup_day')::bigint - 1))"
+            " WHERE account_id = $1",
+            account,
+        )
+    finally:
+        await conn.close()
+    world.parts.kill("worker")
 
 
 async def test_a_funding_is_reviewed_posted_and_comes_back_and_no_second_one_follows(world: World) -> None:
