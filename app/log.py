@@ -45,8 +45,10 @@ PERSONAL_KEYS = frozenset(
         "dob",
         "email",
         "first_name",
+        "given_name",
         "iban",
         "id_number",
+        "id_numbers",
         "individual",
         "ip",
         "last_name",
@@ -58,11 +60,13 @@ PERSONAL_KEYS = frozenset(
         "phone_number",
         "postal_code",
         "routing_number",
+        "surname",
+        "tax_id",
         "user_terms_acceptance",
     }
 )
-# Inside a payload a name is a person's; at the top of a line it names a part of ours.
-NESTED_PERSONAL_KEYS = frozenset({"name"})
+# Inside a payload a name is a person's, and free text may tell of one; at the top of a line they are about parts of ours.
+NESTED_PERSONAL_KEYS = frozenset({"name", "description", "evidence", "explanation", "metadata"})
 
 _SECRET_TEXT = re.compile(
     r"\b(?:sk|rk|pk|ck)_[A-Za-z0-9_]{6,}|\bwhsec_[A-Za-z0-9+/=_-]+|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"

@@ -6,7 +6,7 @@ from typing import Any
 from app.stripe.fields import at, id_of, listed
 
 PLAIN: dict[str, tuple[str, ...]] = {
-    "cardholder": ("type", "metadata", "spending_controls"),
+    "cardholder": ("type", "spending_controls"),
     "card": (
         "type",
         "last4",
@@ -22,7 +22,6 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "financial_account_v2",
         "personalization_design",
         "program",
-        "metadata",
     ),
     "authorization": (
         "approved",
@@ -32,14 +31,13 @@ PLAIN: dict[str, tuple[str, ...]] = {
         "merchant_currency",
         "authorization_method",
         "wallet",
-        "metadata",
     ),
     "issuing_transaction": ("amount", "currency", "type", "merchant_amount", "merchant_currency", "wallet"),
-    "dispute": ("amount", "currency", "loss_reason", "metadata"),
+    "dispute": ("amount", "currency", "loss_reason"),
     "token": ("network", "wallet_provider", "last4", "token_type", "provisioning_decision", "network_updated_at"),
     "personalization_design": ("name", "rejection_reasons", "lookup_key"),
 }
-"""Fields taken as they are, per kind."""
+"""Fields taken as they are, per kind. Free text, metadata included, may name people: never."""
 
 
 def _cardholder(obj: dict[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,13 @@ from app.stripe.fields import at, listed
 
 _OUTBOUND = (
     "amount",
-    "description",
-    "metadata",
     "cancelable",
     "expected_arrival_date",
     "trace_id",
     "statement_descriptor",
 )
 PLAIN: dict[str, tuple[str, ...]] = {
-    "financial_account": ("type", "country", "display_name"),
+    "financial_account": ("type", "country"),
     "financial_address": ("type", "financial_account", "settlement_currency"),
     "outbound_payment": (*_OUTBOUND, "outbound_payment_quote"),
     "outbound_transfer": _OUTBOUND,
@@ -23,13 +21,13 @@ PLAIN: dict[str, tuple[str, ...]] = {
     "payout_method": ("type", "crypto_wallet", "usage_status", "archived", "restricted", "available_payout_speeds"),
     "received_credit": ("type", "amount", "amount_received", "external_amount", "financial_account"),
     "received_debit": ("type", "amount", "financial_account", "settles_at"),
-    "inbound_transfer": ("amount", "description"),
+    "inbound_transfer": ("amount",),
     "transaction": ("amount", "category", "flow", "financial_account", "status_transitions", "balance_impact"),
     "transaction_entry": ("transaction", "balance_impact", "effective_at", "created"),
     "adjustment": ("amount", "financial_account", "adjusted_flow", "description", "reference"),
     "currency_conversion": ("financial_account", "exchange_rate", "created"),
 }
-"""Fields kept as Stripe says them, per kind."""
+"""Fields kept as Stripe says them, per kind. Free text (descriptions, display names, metadata) may name people: never."""
 
 _SECRET = frozenset({"account_number", "iban", "account_holder_name", "account_holder_address"})
 _NUMBERS = ("last4", "bank_name", "routing_number")

@@ -58,7 +58,7 @@ EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "pending",
         {"card": "ic_1SDemo0001", "authorization": "iauth_1SDemo0001", "transactions": []},
     ),
-    "v2.money_management.inbound_transfer": ("inbound_transfer", "bank_debit_queued", {"description": "top up"}),
+    "v2.money_management.inbound_transfer": ("inbound_transfer", "bank_debit_queued", {"description": None}),
     "v2.money_management.transaction": ("transaction", "pending", {"category": "outbound_transfer"}),
     "v2.money_management.transaction_entry": ("transaction_entry", "posted", {"transaction": "trxn_test_65SDemo1"}),
     "v2.money_management.adjustment": ("adjustment", "posted", {"amount": {"value": -250, "currency": USDC}}),
