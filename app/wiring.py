@@ -40,7 +40,7 @@ from app.ops.reconcile import Nudger
 from app.ops.retention import Keeper
 from app.ops.treasury import Treasury
 from app.sealing import Keys
-from app.store import alerts, data_keys, db, embedded, feed, gauges, heartbeats, platform, schema, sealed
+from app.store import alerts, data_keys, db, embedded, feed, gauges, heartbeats, platform, schema
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -69,6 +69,7 @@ class Services:
 
     settings: Settings
     dsn: str
+    keys: Keys
     pool: db.Pool
     api_pool: db.Pool
     receiver: Receiver
@@ -163,6 +164,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         services = Services(
             settings=settings,
             dsn=where,
+            keys=keys,
             pool=pool,
             api_pool=api_pool,
             receiver=receiver,
@@ -236,7 +238,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         on_events=services.wake,
     )
     idle_s = settings.poll_interval_ms / 1000
-    notify_pool = await db.open_pool(services.dsn, size=NOTIFY_POOL_SIZE, name="notify")
+    notify_pool = await db.open_pool(services.dsn, size=NOTIFY_POOL_SIZE, name="notify", keys=services.keys)
     notifier = Notifier(
         notify_pool,
         allowed=subscriptions.allowed(settings),
@@ -338,7 +340,7 @@ def _new_keys(services: Services) -> Callable[[], Awaitable[bool]]:
 
     async def read() -> bool:
         async with services.pool.acquire() as conn:
-            await data_keys.load(conn, sealed.keys_of(conn))
+            await data_keys.load(conn, services.keys)
         return False
 
     return read

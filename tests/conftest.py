@@ -95,6 +95,20 @@ async def payload_of(pool: db.Pool, event_id: str = "%") -> bytes:
         return bytes((await sealed.opened(conn, sealed.EVENTS, [row]))[0]["payload"])
 
 
+async def every_row(dsn: str) -> dict[str, str]:
+    """Every row of every table as text, bytes as far as they are letters."""
+    conn = await db.connect(dsn)
+    try:
+        await conn.execute("SET bytea_output = 'escape'")
+        tables = await conn.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {
+            row["tablename"]: str(await conn.fetchval(f"SELECT string_agg(t::text, chr(10)) FROM {row['tablename']} t"))
+            for row in tables
+        }
+    finally:
+        await conn.close()
+
+
 async def _admin(server: embedded.Embedded, statement: str) -> None:
     connection = await db.connect(server.dsn("postgres"))
     try:

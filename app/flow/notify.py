@@ -160,10 +160,12 @@ class Notifier:
     async def _attempt(self, target: subscriptions.Row, row: stored.Row) -> Attempt:
         if self._session is None:
             self._session = receivers.session(self._allowed)
-        secrets = [target["secret"]]
+        if not target["secret"]:
+            return Attempt(None, "the signing secret does not open; make a new one")
+        secrets = [target["secret"].decode()]
         until = target["secret_before_until"]
         if target["secret_before"] and until is not None and until > datetime.now(UTC):
-            secrets.append(target["secret_before"])
+            secrets.append(target["secret_before"].decode())
         head = notices.headers(row["notice_id"], row["body"], secrets)
         try:
             url = receivers.parsed(target["url"], self._allowed)

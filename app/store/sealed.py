@@ -1,4 +1,4 @@
-"""Columns that may hold personal data: sealed on the way in, opened on the way out, by the keys of the connection.
+"""Columns that may hold personal data or secrets: sealed on the way in, opened on the way out, by the keys of the connection.
 
 Which columns those are is declared here, once. A row's key columns are part of what is sealed, so that a value opens
 only in the row and column that it was written for.
@@ -17,7 +17,10 @@ Row = Mapping[str, Any]
 
 
 class Sealed(NamedTuple):
-    """The sealed columns of a table: those that are bytes to us, and those that are JSON."""
+    """The sealed columns of a table: those that are bytes to us, and those that are JSON.
+
+    A table whose key is one column names it twice.
+    """
 
     table: str
     key: tuple[str, str]
@@ -28,7 +31,8 @@ class Sealed(NamedTuple):
 EVENTS = Sealed("events", ("account_id", "event_id"), raw=("payload",), json=("fetched",))
 OUTBOX = Sealed("outbox", ("account_id", "command_id"), json=("params",))
 IDEMPOTENCY = Sealed("idempotency", ("key_id", "key"), raw=("body",))
-ALL = (EVENTS, OUTBOX, IDEMPOTENCY)
+SUBSCRIPTIONS = Sealed("subscriptions", ("id", "id"), raw=("secret", "secret_before"))
+ALL = (EVENTS, OUTBOX, IDEMPOTENCY, SUBSCRIPTIONS)
 
 
 def keys_of(conn: Connection) -> Keys:

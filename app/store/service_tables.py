@@ -111,6 +111,13 @@ data_keys = Table(
     time("created_at", now=True),
 )
 
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    time("until"),
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,
@@ -134,8 +141,8 @@ subscriptions = Table(
     Column("description", Text),
     Column("types", ARRAY(Text), nullable=False, comment="types of notices wanted; * and card.* are wildcards"),
     Column("accounts", ARRAY(Text), comment="only of these accounts; null: of all"),
-    Column("secret", Text, nullable=False),
-    Column("secret_before", Text, comment="signs too until secret_before_until"),
+    Column("secret", LargeBinary, nullable=False, comment="sealed"),
+    Column("secret_before", LargeBinary, comment="sealed; signs too until secret_before_until"),
     time("secret_before_until", nullable=True),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("disabled_reason", Text),

@@ -1,22 +1,23 @@
 """Subscriptions to notices: who wants to hear what, where, and up to which journal line that was looked at.
 
 The cursor moves by compare-and-set in the transaction that writes the notices, so each line becomes a notice once,
-however many processes look. A replay sets the cursor back.
+however many processes look. A replay sets the cursor back. Signing secrets are sealed, and read by :func:`enabled` alone.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.store import sealed
 from app.store.db import Connection
 from app.store.feed import Place
 
 Row = Mapping[str, Any]
 
-_ALL = """
-SELECT id, url, description, types, accounts, secret, secret_before, secret_before_until, enabled, disabled_reason,
-       failing_since, cursor_txid, cursor_account, cursor_seq, created_at, updated_at
-  FROM subscriptions
+_SHOWN = """
+       id, url, description, types, accounts, secret_before_until, enabled, disabled_reason, failing_since,
+       cursor_txid, cursor_account, cursor_seq, created_at, updated_at
 """
+_ALL = f"SELECT {_SHOWN} FROM subscriptions"  # noqa: S608 - columns from above
 
 
 async def count(conn: Connection) -> int:
@@ -29,8 +30,11 @@ async def every(conn: Connection, *, limit: int, after: str = "") -> list[Row]:
 
 
 async def enabled(conn: Connection) -> list[Row]:
-    """Those that are delivered to."""
-    return list(await conn.fetch(f"{_ALL} WHERE enabled ORDER BY id"))
+    """Those that are delivered to, with ``secret`` and ``secret_before`` opened: empty where one does not open."""
+    rows = await conn.fetch(
+        f"SELECT secret, secret_before, {_SHOWN} FROM subscriptions WHERE enabled ORDER BY id"  # noqa: S608 - columns from above
+    )
+    return await sealed.opened(conn, sealed.SUBSCRIPTIONS, rows, lenient=True)
 
 
 async def find(conn: Connection, subscription_id: str) -> Row | None:
@@ -60,7 +64,7 @@ async def insert(
         description,
         list(types),
         None if accounts is None else list(accounts),
-        secret,
+        sealed.seal(conn, sealed.SUBSCRIPTIONS, "secret", subscription_id, subscription_id, secret.encode()),
         *cursor,
     )
 
@@ -94,15 +98,27 @@ async def change(
 
 
 async def rotate(conn: Connection, subscription_id: str, secret: str, *, overlap_s: int) -> Row | None:
-    """Sign with ``secret`` from now on, and for ``overlap_s`` with the one before too."""
+    """Sign with ``secret`` from now on, and for ``overlap_s`` with the one before too; needs a transaction.
+
+    A sealed value opens only in its own column, so the one before is opened and sealed anew.
+    """
+    found = await conn.fetch("SELECT id, secret FROM subscriptions WHERE id = $1 FOR UPDATE", subscription_id)
+    if not found:
+        return None
+    (old,) = await sealed.opened(conn, sealed.SUBSCRIPTIONS, found, lenient=True)
+    fresh, before = (
+        sealed.seal(conn, sealed.SUBSCRIPTIONS, column, subscription_id, subscription_id, value)
+        for column, value in (("secret", secret.encode()), ("secret_before", bytes(old["secret"])))
+    )
     row: Row | None = await conn.fetchrow(
         """
-        UPDATE subscriptions SET secret_before = secret, secret_before_until = now() + make_interval(secs => $3),
-               secret = $2, updated_at = now()
+        UPDATE subscriptions SET secret = $2, secret_before = $3, updated_at = now(),
+               secret_before_until = now() + make_interval(secs => $4)
          WHERE id = $1 RETURNING secret_before_until
         """,
         subscription_id,
-        secret,
+        fresh,
+        before,
         overlap_s,
     )
     return row

@@ -306,6 +306,23 @@ async def test_while_a_secret_is_exchanged_both_signatures_are_sent(
         Webhook(made["secret"]).verify(later, second)
 
 
+async def test_a_subscription_whose_secret_was_changed_by_hand_says_so(
+    pool: Pool, receiver: Receiver, notifier: Notifier
+) -> None:
+    made = await subscribe(pool, receiver)
+    await pool.execute("UPDATE subscriptions SET secret = set_byte(secret, 20, get_byte(secret, 20) # 1)")
+    await moved(pool)
+    await work(notifier)
+    [row] = await deliveries(pool, made)
+    assert (row["status"], row["error"]) == ("pending", "the signing secret does not open; make a new one")
+    async with pool.acquire() as conn, conn.transaction():
+        fresh = await subscriptions.rotate(conn, made["id"])
+    await due_now(pool)
+    await work(notifier)
+    [(headers, body)] = receiver.got
+    Webhook(fresh["secret"]).verify(body, headers)
+
+
 async def test_a_slow_receiver_delays_nobody_and_holds_few_places(
     pool: Pool, listen: Listen, notifier: Notifier
 ) -> None:

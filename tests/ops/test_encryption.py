@@ -7,10 +7,11 @@ import pytest
 
 from app.config import Settings, load_settings
 from app.errors import ConfigError
-from app.ops import encryption
+from app.ops import encryption, subscriptions
 from app.ops.doctor import secrecy
 from app.ops.parts import Actor
 from app.store import sealed
+from app.store import subscriptions as stored
 from app.wiring import Services, open_services
 from tests.conftest import payload_of
 from tests.flow.test_apply import card, deliver
@@ -64,6 +65,26 @@ async def test_a_first_key_replaces_the_known_one_and_rewrite_brings_old_rows_un
         assert await payload_of(own.pool, event_id) == before
         assert await state(own) == "ok"
         assert (await encryption.rewrite(own, ME))["rewritten"]["events"] == 0
+
+
+async def test_a_signing_secret_from_before_signs_on_and_is_sealed_by_rewrite(plain: Services) -> None:
+    async with plain.pool.acquire() as conn, conn.transaction():
+        made = await subscriptions.create(conn, url="https://8.8.8.8/", types=["*"], accounts=None, description=None)
+        fresh = await subscriptions.rotate(conn, made["id"])
+    own = (fresh["secret"].encode(), made["secret"].encode())
+    await plain.pool.execute("UPDATE subscriptions SET secret = $1, secret_before = $2", *own)
+    assert (await secrets_of(plain), (await encryption.status(plain))["plain"]) == (own, 2)
+    await encryption.rotate(plain, ME)
+    assert (await encryption.rewrite(plain, ME))["rewritten"]["subscriptions"] == 1
+    assert (await secrets_of(plain), (await encryption.status(plain))["plain"]) == (own, 0)
+    await plain.pool.execute("UPDATE subscriptions SET secret = secret_before")
+    assert await secrets_of(plain) == (b"", own[1])
+
+
+async def secrets_of(services: Services) -> tuple[bytes, bytes]:
+    async with services.pool.acquire() as conn:
+        (row,) = await stored.enabled(conn)
+    return bytes(row["secret"]), bytes(row["secret_before"])
 
 
 async def test_a_process_opens_what_another_sealed_after_a_rotation(plain: Services, dsn: str) -> None:

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
 from app.store import db, embedded, keys
 from app.stripe import signature
+from tests.conftest import every_row
 from tests.scenarios.asking import Account, until
 from tests.scenarios.conftest import World, shared
 from tests.scenarios.waiting import PLATFORM
@@ -94,20 +94,6 @@ async def live(world: World, reference: str = "customer-4711") -> Account:
     return account
 
 
-async def everything(dsn: str) -> dict[str, str]:
-    """Every row of every table as text, bytes as far as they are letters."""
-    conn: asyncpg.Connection = await db.connect(dsn)
-    try:
-        await conn.execute("SET bytea_output = 'escape'")
-        tables = await conn.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        return {
-            row["tablename"]: str(await conn.fetchval(f"SELECT string_agg(t::text, chr(10)) FROM {row['tablename']} t"))
-            for row in tables
-        }
-    finally:
-        await conn.close()
-
-
 def in_clear(text: str) -> list[str]:
     lowered = text.lower().replace('""', '"').replace('\\"', '"')
     return [secret for secret in SECRETS if secret in lowered]
@@ -128,7 +114,7 @@ async def test_personal_data_is_nowhere_in_clear(hearing: World) -> None:
     shown = await world.get(f"/v1/events?account={account.id}&type=create_card.requested")
     asked = await world.get(f"/v1/events/{shown['data'][0]['id']}")
     assert in_clear(str(asked["payload"])) == ["zenobia", "quux", "5598760000", "indigo", "tlalpan"]
-    tables = await everything(world.dsn)
+    tables = await every_row(world.dsn)
     assert account.id in tables["events"]
     assert {name: found for name, text in tables.items() if (found := in_clear(text))} == {}
     assert in_clear((world.folder / "demo.log").read_text(errors="replace")) == []
@@ -286,6 +272,6 @@ async def test_what_others_write_and_what_goes_wrong_leaks_nothing(hearing: Worl
     assert in_clear(answered) == []
     assert in_clear(await looked_at(world, account)) == []
     assert in_clear(await command_line(world, account)) == []
-    tables = await everything(world.dsn)
+    tables = await every_row(world.dsn)
     assert {name: found for name, text in tables.items() if (found := in_clear(text))} == {}
     assert in_clear((world.folder / "demo.log").read_text(errors="replace")) == []

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 
 from app.web.main import create_app
 from app.wiring import Services, working
+from tests.conftest import every_row
 from tests.flow.test_notify import Listen, listen, moved  # noqa: F401 - listen is a fixture
 from tests.web.conftest import client_of, services_with
 
@@ -105,6 +106,21 @@ async def test_the_same_idempotency_key_makes_one_subscription(api: httpx.AsyncC
     first, second = [await api.post("/v1/subscriptions", json=WANTED, headers=headers) for _ in range(2)]
     assert first.json() == second.json()
     assert len((await api.get("/v1/subscriptions")).json()["data"]) == 1
+
+
+async def test_a_secret_is_nowhere_in_clear_not_even_in_the_answer_that_is_kept(
+    api: httpx.AsyncClient, dsn: str
+) -> None:
+    made = await make(api, description="ledger")
+    kept = await api.post("/v1/subscriptions", json=WANTED, headers={"Idempotency-Key": "once"})
+    path = f"/v1/subscriptions/{made['id']}/secrets"
+    fresh = await api.post(path, json={}, headers={"Idempotency-Key": "rotated"})
+    assert (await api.post(path, json={}, headers={"Idempotency-Key": "rotated"})).json() == fresh.json()
+    tables = await every_row(dsn)
+    assert "ledger" in tables["subscriptions"]
+    assert "rotated" in tables["idempotency"]
+    secrets = [answer["secret"] for answer in (made, kept.json(), fresh.json())]
+    assert [name for name, text in tables.items() if any(secret in text for secret in secrets)] == []
 
 
 async def test_every_write_leaves_an_audit_row_without_the_secret(api: httpx.AsyncClient, services: Services) -> None:

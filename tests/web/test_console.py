@@ -137,12 +137,21 @@ async def test_another_process_of_the_service_knows_the_session(app: FastAPI, se
         assert (await other.get("/console/")).status_code == 200
 
 
-async def test_a_revoked_key_ends_its_sessions_and_logging_out_ends_this_one(sit: Sit, services: Services) -> None:
+async def test_a_revoked_key_ends_its_sessions_and_logging_out_ends_this_one_everywhere(
+    sit: Sit, services: Services
+) -> None:
     desk = await sit("read")
     await desk.see("/console/")
-    left = await desk.fill("/console/", "Log out")
-    assert (left.status_code, left.headers["location"]) == (303, "/console/login")
-    assert (await desk.client.get("/console/")).status_code == 303
+    another = await sit("read")
+    async with open_services(services.settings) as second:
+        copy = fresh(create_app(second))
+        copy.cookies.update(desk.client.cookies)
+        assert (await copy.get("/console/")).status_code == 200
+        left = await desk.fill("/console/", "Log out")
+        assert (left.status_code, left.headers["location"]) == (303, "/console/login")
+        assert (await desk.client.get("/console/")).status_code == 303
+        assert (await copy.get("/console/")).status_code == 303
+    await another.see("/console/")
     desk = await sit("read")
     await services.pool.execute("UPDATE api_keys SET revoked_at = now()")
     await asyncio.sleep(KEY_TRUSTED_S + 0.05)

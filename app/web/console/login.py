@@ -81,10 +81,12 @@ async def log_in(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     sessions: Sessions = request.app.state.sessions
     session = await sessions.of(request)
-    if session is not None:
-        must_match(session, await form_of(request))
     answer = RedirectResponse(f"{PATH}/login", 303)
-    sessions.end(answer)
+    if session is None:
+        sessions.forget(answer)
+    else:
+        must_match(session, await form_of(request))
+        await sessions.end(session, answer)
     return answer
 
 
