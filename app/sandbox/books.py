@@ -115,11 +115,12 @@ def receive(
     counter: str,
     *,
     clearing: bool = False,
+    clears: bool = True,
     **more: object,
 ) -> Record:
     """A received credit that succeeds at once, its transaction, and both events. ``counter`` is who pays.
 
-    While it is ``clearing`` the money is pending; it becomes available a step later.
+    While it is ``clearing`` the money is pending; it becomes available a step later if it ``clears`` by itself.
     """
     money = amount(value, currency)
     now = rfc3339()
@@ -142,14 +143,15 @@ def receive(
     move(world, transaction, counter, **{"inbound_pending" if clearing else "available": value})
     credit.hidden["transaction"] = transaction
     world.thin(".succeeded", credit)
-    if clearing:
-        world.later(_available, world, credit)
-    else:
+    if not clearing:
         world.thin(".available", credit, {"transaction_id": transaction.id})
+    elif clears:
+        world.later(clear, world, credit)
     return credit
 
 
-def _available(world: World, credit: Record) -> None:
+def clear(world: World, credit: Record) -> None:
+    """The money of a credit that was clearing is there."""
     transaction, value = credit.hidden["transaction"], credit.data["amount"]["value"]
     if transaction.data["balance_impact"]["inbound_pending"]["value"]:
         move(world, transaction, "", available=value, inbound_pending=-value)

@@ -84,6 +84,12 @@ def destination(world: World, _ids: list[str], body: Json) -> Json:
     return {**record.data, "url": record.hidden["url"]}
 
 
+def thin_twins(world: World, _ids: list[str], body: Json) -> Json:
+    """Send a thin ``v1.*`` event beside every snapshot event from now on, or no longer: ``on``."""
+    world.events.thin_twins = bool(body.get("on", True))
+    return {"on": world.events.thin_twins}
+
+
 def authorization_endpoint(world: World, _ids: list[str], body: Json) -> Json:
     """Set or clear the real-time endpoint and the default answer."""
     world.authorization_url = body.get("url")
@@ -219,6 +225,7 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("PUT", "/_sandbox/faults", faults),
     ("DELETE", "/_sandbox/idempotency_keys", expire_keys),
     ("POST", "/_sandbox/destinations", destination),
+    ("PUT", "/_sandbox/thin_twins", thin_twins),
     ("PUT", "/_sandbox/authorization_endpoint", authorization_endpoint),
     ("GET", "/_sandbox/authorizations", decisions),
     ("POST", "/_sandbox/purchases", purchase),

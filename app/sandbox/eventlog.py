@@ -16,6 +16,7 @@ class EventLog:
 
     def __init__(self, settings: SandboxSettings, ids: Ids, webhooks: Dispatcher) -> None:
         self._settings, self._ids, self._webhooks = settings, ids, webhooks
+        self.thin_twins = settings.thin_twins
         self.by_id: dict[str, Event] = {}
         self.by_account: dict[tuple[str, str], list[Event]] = {}
 
@@ -60,7 +61,7 @@ class EventLog:
         if cause is not None:
             event.body["request"] = {"id": cause.request_id, "idempotency_key": cause.idempotency_key}
         self._happened(event)
-        if self._settings.thin_twins:
+        if self.thin_twins:
             context = None if record.account == self._settings.platform_account else record.account
             self.thin(f"v1.{name}", record, context, cause=cause, snapshot_event=ident)
         return event

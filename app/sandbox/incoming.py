@@ -18,13 +18,15 @@ ADJUSTMENT = "v2.money_management.adjustment"
 DEBIT = "v2.money_management.received_debit"
 BANKS = "world:banks"
 CLEARING = frozenset({"ach", "bacs"})
-OUTCOMES = ("succeeded", "failed", "returned")
+OUTCOMES = ("succeeded", "failed", "returned", "pending")
 
 
 def bank_credit(
     world: World, fa: Record, value: int, currency: str, address: str | None, network: str, outcome: str = "succeeded"
 ) -> Record:
-    """Money from a bank outside; ``failed`` never reaches the balance, ``returned`` is taken back a step later."""
+    """Money from a bank outside; ``failed`` never reaches the balance, ``returned`` is taken back a step later, ``pending``
+    stays pending until it is cleared by hand.
+    """
     if outcome not in OUTCOMES:
         raise invalid(f"outcome must be one of {', '.join(OUTCOMES)}", param="outcome")
     detail: Json = {
@@ -38,10 +40,10 @@ def bank_credit(
     external = books.amount(value, currency)
     if outcome == "failed":
         return _failed(world, fa, detail, external)
-    clearing = network in CLEARING
-    credit = books.receive(
-        world, fa, "bank_transfer", detail, value, currency, BANKS, clearing=clearing, external_amount=external
-    )
+    waits = outcome == "pending"
+    clearing = waits or network in CLEARING
+    how = {"clearing": clearing, "clears": not waits}
+    credit = books.receive(world, fa, "bank_transfer", detail, value, currency, BANKS, external_amount=external, **how)
     if outcome == "returned":
         world.later(give_back, world, credit)
     return credit

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.sandbox import incoming, settlement
-from app.sandbox.books import CREDIT
+from app.sandbox.books import CREDIT, clear
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import invalid
 from app.sandbox.financial_accounts import KIND as FA
@@ -26,7 +26,7 @@ def _of_kind(world: World, ident: str, kind: str) -> Record:
 
 
 def platform_credit(world: World, _ids: list[str], body: Json) -> Json:
-    """Money reaches the platform from a bank: ``amount``, ``network``, ``outcome`` succeeded, failed or returned."""
+    """Money reaches the platform from a bank: ``amount``, ``network``, ``outcome`` succeeded, failed, returned or pending."""
     fa = world.records[world.settings.platform_financial_account]
     value, currency = _money(body)
     network = str(body.get("network", "us_domestic_wire"))
@@ -45,6 +45,13 @@ def credit_end(world: World, ids: list[str], _body: Json) -> Json:
     """The originator takes a received credit back."""
     credit = _of_kind(world, ids[0], CREDIT)
     incoming.give_back(world, credit)
+    return credit.data
+
+
+def credit_clear(world: World, ids: list[str], _body: Json) -> Json:
+    """A credit that was pending is available."""
+    credit = _of_kind(world, ids[0], CREDIT)
+    clear(world, credit)
     return credit.data
 
 
@@ -79,6 +86,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/_sandbox/platform/credits", platform_credit),
     ("POST", "/_sandbox/platform/drains", platform_drain),
     ("POST", "/_sandbox/credits/{id}/returns", credit_end),
+    ("POST", "/_sandbox/credits/{id}/clearings", credit_clear),
     ("POST", "/_sandbox/debits/{id}/returns", debit_end),
     ("POST", "/_sandbox/adjustments", adjustment),
     ("POST", "/_sandbox/drifts", drift),

@@ -128,7 +128,8 @@ async def test_a_physical_card_travels_to_its_holder(one: Account) -> None:
     ("steps", "status"), [(("submit", "ship", "return"), "returned"), (("submit", "fail"), "failure"), ((), "canceled")]
 )
 async def test_a_card_that_does_not_arrive(one: Account, steps: tuple[str, ...], status: str) -> None:
-    plastic = await card(one, type="physical", shipping=SHIPPING)
+    plastic = await card(one, type="physical", shipping={**SHIPPING, "service": "priority"})
+    assert (await one.shows(plastic, lambda c: c.get("shipping")))["shipping"]["service"] == "priority"
     for step in steps:
         await one.helper(f"cards/{plastic}/shipping/{step}")
     if not steps:

@@ -71,7 +71,32 @@ async def as_if_yesterday(world: World, account: str | None) -> None:
     world.parts.kill("worker")
 
 
-async def test_a_funding_is_reviewed_posted_and_comes_back_and_no_second_one_follows(world: World) -> None:
+async def test_a_funding_that_is_canceled_is_followed_by_a_second_intent(fleet_world: World) -> None:
+    world = fleet_world
+    one = member("gone-001", "+payments_wait+fa_slow")
+    await enrolled(world, one)
+
+    async def waiting(number: int) -> str:
+        rows = await until(
+            lambda: objects(world, one.account, "outbound_payment"),
+            lambda rows: len(rows) == number,
+            f"payment {number}",
+        )
+        return str(next(r["id"] for r in rows if r["state"] == "processing"))
+
+    first = await waiting(1)
+    await control(world, f"outbound/{first}", {"status": "canceled"})
+    await shows(world, one.account, first, "canceled")
+    await control(world, f"outbound/{await waiting(2)}", {"status": "posted"})
+    await account_is(world, one.account, lambda a: a["state"] == "live", "live")
+    assert sorted(c["intent"] for c in await payments(world, one.account)) == ["funding/1", "funding/2"]
+    (fa,) = await objects(world, one.account, "financial_account")
+    journal = await world.drive.everything(f"/v1/accounts/{one.account}/journal")
+    assert [line["to"] for line in journal if line["object_id"] == fa["id"]] == ["pending", "open"]
+
+
+async def test_a_funding_is_reviewed_posted_and_comes_back_and_no_second_one_follows(fleet_world: World) -> None:
+    world = fleet_world
     one = member("back-001", "+payments_wait")
     await enrolled(world, one)
     await account_is(world, one.account, lambda a: a["state"] == "funding", "funding")

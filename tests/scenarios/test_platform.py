@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.scenarios.asking import until
+from tests.scenarios.asking import Account, until
 from tests.scenarios.conftest import World, opened
 from tests.scenarios.waiting import PLATFORM, account_is, control, ends, enrolled, member, objects, shows
 
@@ -18,9 +18,9 @@ FA = "fa_test_platform"
 async def worded(
     request: pytest.FixtureRequest, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    """The world in the words of both API versions."""
+    """The world in the words of both API versions, where nobody has said which the platform's financial account is."""
     monkeypatch.setenv("STRIPE_API_VERSION", request.param)
-    async with opened(dsn, tmp_path) as one:
+    async with opened(dsn, tmp_path, {"PLATFORM_FINANCIAL_ACCOUNT_ID": ""}) as one:
         yield one
 
 
@@ -72,6 +72,21 @@ async def test_credits_fail_and_return_and_pulls_end_each_in_their_way(world: Wo
     failed = await control(world, "platform/credits", {"amount": 5_000, "outcome": "failed"})
     seen = await shows(world, PLATFORM, failed["id"], "failed")
     assert seen["reason"] == "stripe_rejected"
+    clearing = await control(world, "platform/credits", {"amount": 6_000, "network": "ach", "outcome": "pending"})
+    there = {"available": {"usd": 100_000_000}, "inbound_pending": {"usd": 6_000}}
+    await until(
+        lambda: platform(world),
+        lambda p: all(p["balance"].get(part, {}).get("usd") == want["usd"] for part, want in there.items()),
+        "money that clears",
+    )
+    await control(world, f"credits/{clearing['id']}/clearings")
+    await usd(world, 100_006_000)
+    wire = await control(world, "platform/credits", {"amount": 4_000, "network": "us_domestic_wire"})
+    seen = await Account(world, PLATFORM).shows(wire["id"], lambda c: c.get("available"))
+    assert (seen["state"], seen["network"]) == ("succeeded", "us_domestic_wire")
+    await control(world, f"credits/{wire['id']}/returns")
+    await shows(world, PLATFORM, wire["id"], "returned")
+    await control(world, f"credits/{clearing['id']}/returns")
     returned = await control(world, "platform/credits", {"amount": 5_000, "outcome": "returned"})
     await shows(world, PLATFORM, returned["id"], "returned")
     await usd(world, 100_000_000)

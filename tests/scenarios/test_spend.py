@@ -7,13 +7,30 @@ import pytest
 import pytest_asyncio
 
 from app.demo.fleet import Member
+from app.store import embedded
 from tests.scenarios.asking import Account, Row, until
-from tests.scenarios.conftest import World
+from tests.scenarios.conftest import World, shared
 
 NEVER_CAME: dict[str, Any] = {
     "reason": "not_received",
     "not_received": {"explanation": "It never came.", "product_type": "merchandise", "expected_at": 1_790_000_000},
 }
+
+
+CAP = 20_000
+PROGRAMME = f"[authorization]\nper_authorization = {CAP}\npartial = true\n[authorization.velocity]\ncount_max = 200\n"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def fleet_world(
+    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """A fleet under a programme that approves purchases in part."""
+    folder = tmp_path_factory.mktemp("spend")
+    path = folder / "programme.toml"
+    path.write_text(PROGRAMME, encoding="utf-8")
+    async with shared(postgres, template, folder, {"CARDRAIL_PROGRAMME": str(path)}) as world:
+        yield world
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -88,6 +105,21 @@ async def test_an_increment_and_two_captures(one: Account) -> None:
     assert await balance(one) == before - 1_300
     decided = await links(one, made["id"], {"decision"})
     assert len(decided["decision"]) == 2
+
+
+async def test_a_purchase_is_approved_in_part_where_the_merchant_takes_a_part(one: Account) -> None:
+    before = await balance(one)
+    whole = await one.control("purchases", account=one.id, amount=CAP + 5_000, capture=False)
+    assert (whole["approved"], whole["reason"]) == (False, "webhook_declined")
+    made = await hold(one, CAP + 5_000, is_amount_controllable=True)
+    held = await debit_of(one, made["id"], "pending")
+    assert (made["amount"], held["amount"]["value"]) == (CAP, CAP)
+    decided = (await one.world.get(f"/v1/authorizations/{made['id']}"))["decisions"]
+    assert [(d["reason"], d["amount"]["value"]) for d in decided] == [("approved_partial", CAP)]
+    await one.helper(f"authorizations/{made['id']}/capture", capture_amount=CAP - 500)
+    await one.shows(made["id"], "closed")
+    assert (await debit_of(one, made["id"], "succeeded"))["amount"]["value"] == CAP - 500
+    assert await balance(one) == before - CAP + 500
 
 
 async def test_a_partial_and_a_whole_reversal(one: Account) -> None:

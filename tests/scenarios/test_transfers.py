@@ -81,6 +81,9 @@ async def test_a_transfer_is_canceled_fails_returns_or_is_above_a_cap(world: Wor
         asked = await ask(world, one.account, "transfers", transfer(method["id"]))
         flows[end] = asked["object_id"]
         await shows(world, one.account, flows[end], "processing")
+    await account_is(
+        world, one.account, lambda a: a["balances"]["usdc"].get("outbound_pending") == 3_000, "three on their way"
+    )
     canceled = await ask(world, one.account, f"transfers/{flows['canceled']}/cancellations", None)
     assert canceled["state"] == "settled"
     await shows(world, one.account, flows["canceled"], "canceled")
