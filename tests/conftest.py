@@ -21,6 +21,7 @@ from app.sealing import Keys
 from app.store import db, embedded, schema, sealed
 from app.wiring import unlock
 from tests.flow.purchases import RULES, VERSION, Builder, now_ms
+from tests.patience import PATIENCE_S
 
 # How fast examples are made says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("cardrail", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -124,7 +125,13 @@ async def build(dsn: str, keys: Keys) -> AsyncIterator[Builder]:
 
     async def one(rules: Authorization = RULES, size: int = 4, **options: Any) -> Authorizer:
         own = await db.open_pool(dsn, size=size, name="authorize", settings=SESSION, keys=keys)
-        given = {"deadline_ms": 1_500, "default_approve": False, "version": VERSION, "clock": now_ms, **options}
+        given = {
+            "deadline_ms": int(PATIENCE_S * 1_000),
+            "default_approve": False,
+            "version": VERSION,
+            "clock": now_ms,
+            **options,
+        }
         made.append((Authorizer(own, rules, **given), own))
         return made[-1][0]
 

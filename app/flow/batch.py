@@ -162,8 +162,13 @@ def _balances(rows: Iterable[states.ObjectRow]) -> list[ledger.BalanceRow]:
 
 
 async def _hand_on(conn: Connection, one: Work, handed: Handed) -> None:
-    """Write an event of this log into the log of the account that it concerns, with what was read for it."""
+    """Write an event of this log into the log of the account that it concerns, with what was read for it.
+
+    An enrollment that names its account must not name one that cannot be asked for yet, so the account is there at once.
+    """
     enrolled = one.stored.type.startswith(("command.", "enrollment."))
+    if enrolled:
+        await states.open_logs(conn, [handed.account_id])
     objects = _about(one.stored, handed.account_id) if enrolled else []
     await log.append(
         conn,

@@ -46,7 +46,7 @@ async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int,
     wanted = [row["account_id"] for row in rows]
     if not wanted:
         return []
-    await conn.execute("INSERT INTO accounts (account_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", wanted)
+    await open_logs(conn, wanted)
     leased = await conn.fetch(
         """
         UPDATE accounts SET lease_token = $2, lease_until = now() + make_interval(secs => $3)
@@ -62,6 +62,11 @@ async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int,
         lease_s,
     )
     return [row["account_id"] for row in leased]
+
+
+async def open_logs(conn: Connection, accounts: Sequence[str]) -> None:
+    """Make the rows of accounts that are heard of for the first time."""
+    await conn.execute("INSERT INTO accounts (account_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", accounts)
 
 
 async def pending(conn: Connection, accounts: Sequence[str], *, per_account_max: int) -> list[Row]:

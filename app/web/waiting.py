@@ -32,6 +32,11 @@ class Watch:
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def number(self) -> int:
+        """How many wait."""
+        return len(self._waiters)
+
     def close(self) -> None:
         """Let everyone go who waits, and nobody wait any more: the process ends, and each is told how it stands."""
         self._closed = True

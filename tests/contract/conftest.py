@@ -13,6 +13,7 @@ import pytest_asyncio
 from app.demo.processes import Processes, running
 from app.store import db, embedded
 from tests.conftest import _admin
+from tests.patience import PATIENCE_S
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "openapi.yaml"
 SETTINGS = {"CARDRAIL_RATE_LIMIT_PER_S": "0", "CARDRAIL_RECEIVERS": "any"}
@@ -35,7 +36,7 @@ async def live(
     await _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     dsn = postgres.dsn(name)
     async with running(dsn, tmp_path_factory.mktemp("contract"), SETTINGS) as parts:
-        async with httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox:
+        async with httpx.AsyncClient(base_url=parts.sandbox_url, timeout=PATIENCE_S) as sandbox:
             for style in ("thin", "snapshot"):
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}
                 (await sandbox.post("/_sandbox/destinations", json=body)).raise_for_status()

@@ -8,6 +8,7 @@ import yaml
 
 from tests.contract.conftest import DESCRIPTION, Live
 from tests.contract.test_schemathesis import ACCOUNT, lay_out, park
+from tests.patience import PATIENCE_S
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
 CHANGES_NOTHING = {"try_authorization"}
@@ -30,7 +31,7 @@ async def test_every_write_leaves_a_row_in_the_audit(live: Live) -> None:
     silent: list[str] = []
     audited: set[str] = set()
     headers = {"Authorization": f"Bearer {live.parts.key}"}
-    async with httpx.AsyncClient(base_url=live.parts.url, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=live.parts.url, headers=headers, timeout=PATIENCE_S) as http:
         for path, method, operation in writes():
             name = operation["operationId"]
             if "fingerprint" in path:

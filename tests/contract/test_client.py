@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.contract.conftest import DESCRIPTION, Live
+from tests.patience import PATIENCE_S
 from tests.web.test_api_enrollments import body
 
 NAME = "cardrail_client"
@@ -65,14 +66,14 @@ async def test_every_module_of_the_client_compiles_and_can_be_imported(generated
 
 @pytest.mark.slow
 async def test_the_client_enrolls_waits_reads_and_understands_problems(live: Live, client_module: Import) -> None:
-    at = client_module("client").AuthenticatedClient(base_url=live.parts.url, token=live.parts.key, timeout=60)
+    at = client_module("client").AuthenticatedClient(base_url=live.parts.url, token=live.parts.key, timeout=PATIENCE_S)
     models, accounts, enrollments = client_module("models"), "api.accounts", "api.enrollments"
     async with at as client:
         asked = models.EnrollmentRequest.from_dict(body(reference="contract-1"))
         taken = await client_module(f"{enrollments}.enroll").asyncio(client=client, body=asked, idempotency_key="c1")
         assert (taken.state, taken.href) == ("requested", f"/v1/enrollments/{taken.id}")
         read = client_module(f"{enrollments}.read_enrollment").asyncio
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (made := await read(taken.id, client=client)).account is None:  # noqa: ASYNC110 - polls as callers do
                 await asyncio.sleep(0.05)
         account = await client_module(f"{accounts}.read_account").asyncio(

@@ -8,19 +8,20 @@ import pytest
 
 from app.store import db
 from tests.flow.purchases import ACCOUNT, Builder, ask, event, request, seed, take_turn
+from tests.flow.test_brakes import somebody_waits_for_a_lock
+from tests.patience import PATIENCE_S
 
 
 async def test_a_stuck_account_delays_no_other(pool: db.Pool, build: Builder, dsn: str) -> None:
     await seed(pool)
     await seed(pool, account="acct_other")
-    authorizer = await build(deadline_ms=1_000)
+    authorizer = await build(deadline_ms=int(PATIENCE_S * 1_000))
     other = await db.connect(dsn)
     await take_turn(other, ACCOUNT)
     stuck = [asyncio.create_task(ask(authorizer, request(1))) for _ in range(10)]
-    await asyncio.sleep(0.05)
-    begun = time.perf_counter()
+    await somebody_waits_for_a_lock(pool)
     response = await authorizer.answer(*event(request(1), account="acct_other"))
-    assert time.perf_counter() - begun < 0.5
+    assert not any(task.done() for task in stuck)
     assert msgspec.json.decode(response.body)["approved"]
     await other.close()
     assert all(answer["approved"] for answer in await asyncio.gather(*stuck))
@@ -34,9 +35,7 @@ async def test_past_the_deadline_the_default_answers_and_is_kept(
     authorizer = await build(deadline_ms=150, default_approve=default)
     other = await db.connect(dsn)
     await take_turn(other, ACCOUNT)
-    begun = time.perf_counter()
-    answer = await ask(authorizer, request(100, authorization="iauth_d"), "evt_d")
-    assert time.perf_counter() - begun < 1.0
+    answer = await ask(authorizer, request(100, authorization="iauth_d"), "evt_d")  # while the turn is still held
     assert (answer["approved"], answer["metadata"]["rule"]) == (default, "no_decision_in_time")
     await other.close()
     await authorizer.settle()
@@ -57,7 +56,7 @@ async def test_without_a_database_the_default_answers_at_once_and_is_kept_later(
     pool: db.Pool, build: Builder, dsn: str
 ) -> None:
     await seed(pool)
-    authorizer = await build()
+    authorizer = await build(deadline_ms=int(PATIENCE_S * 1_000))
     name = await pool.fetchval("SELECT current_database()")
     admin = await db.connect(dsn.replace(f"/{name}", "/postgres"))
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -67,7 +66,7 @@ async def test_without_a_database_the_default_answers_at_once_and_is_kept_later(
     )
     begun = time.perf_counter()
     answers = [await ask(authorizer, request(100), f"evt_down{i}") for i in range(20)]
-    assert time.perf_counter() - begun < 1.5
+    assert time.perf_counter() - begun < PATIENCE_S  # nobody waits for the deadline
     assert {a["metadata"]["rule"] for a in answers} == {"no_decision_in_time"}
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await admin.close()

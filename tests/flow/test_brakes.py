@@ -10,6 +10,7 @@ from app.store import controls
 from app.store.db import Pool
 from app.stripe.client import Stripe
 from tests.flow.test_deliver import VERSION, intend, outcome, stripe
+from tests.patience import PATIENCE_S
 
 __all__ = ["stripe"]
 
@@ -108,9 +109,9 @@ async def test_the_programme_s_cap_of_the_day_stops_the_step_and_parks_one_comma
 
 
 async def somebody_waits_for_a_lock(pool: Pool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
-            if await pool.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            if await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 return
             await asyncio.sleep(0.01)
 

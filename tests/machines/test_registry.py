@@ -9,6 +9,7 @@ import pytest
 from app.machines.kernel import Machine
 from app.machines.lifecycle import LIFECYCLE, OFF, STAGES
 from app.machines.registry import ALL, MACHINES, PARTS, diagrams, mermaid
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +74,7 @@ def test_the_command_line_draws_them() -> None:
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("stateDiagram-v2") == len(ALL)

@@ -12,6 +12,7 @@ from app.ops.gaps import GapHunter
 from app.store import gauges
 from app.web.main import create_app
 from tests.ops.world import ME, World, opened
+from tests.patience import PATIENCE_S
 
 
 @contextlib.asynccontextmanager
@@ -50,13 +51,13 @@ async def test_every_dropped_webhook_is_found_once_and_then_nothing_is_missing(d
     async with opened(dsn, webhook_attempts_max=1, faults={"drop": 0.5}, seed=7) as world, listening(world):
         hunter = GapHunter(world.services)
         enrolled = [await world.enroll() for _ in range(2)]
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             while await world.pool.fetchval("SELECT count(*) FROM accounts WHERE state = 'live'") < len(enrolled):
                 await world.later()
                 await world.apply()
                 await world.deliver()
                 await hunter.hunt()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not (await asyncio.to_thread(world.box.control, "GET", "idle?wait_s=2"))["idle"] or (
                 await world.waiting()
             ):

@@ -28,6 +28,7 @@ from tests.flow.test_apply import card, deliver
 from tests.machines import lives
 from tests.ops.conftest import PLATFORM
 from tests.ops.test_replay import Drain, run
+from tests.patience import PATIENCE_S
 
 ME = Actor(who="me", reason="because", key="key_me")
 OTHER = Actor(who="other", reason="seen", key="key_other")
@@ -195,7 +196,7 @@ async def test_a_job_goes_on_after_its_worker_was_killed_and_keeps_to_its_rate(s
     watch = "SELECT state, done, extract(epoch FROM updated_at - created_at) AS took FROM replays WHERE id = $1"
 
     async def until(state: str, done: int) -> dict[str, Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 row = await services.pool.fetchrow(watch, made["id"])
                 assert row is not None

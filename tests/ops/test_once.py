@@ -14,6 +14,7 @@ from app.errors import CardrailError
 from app.ops import checkpoint, jobs, rebuild, replay, requests
 from app.wiring import now_ms
 from tests.ops.world import ME, World, opened
+from tests.patience import PATIENCE_S
 
 FUNDED = 10_000
 ASKED = 2_500
@@ -104,7 +105,7 @@ class Chaos:
         await self.finish_job(made["id"])
 
     async def finish_job(self, job: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 await self.world.replayer.poll()
                 state = await self.world.pool.fetchval("SELECT state FROM replays WHERE id = $1", job)
@@ -123,7 +124,7 @@ class Chaos:
 
     async def finish(self) -> None:
         """Everything set aside is taken up, everything held back let go, until the account is live and funded twice."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for event_id in await self._events("status IN ('ignored', 'parked')"):
                     await self.again(event_id, "resume")
@@ -178,7 +179,7 @@ async def test_whatever_is_replayed_the_ledger_shows_each_movement_once(
 
 async def until_called(world: World, enrolled: str, kind: str) -> str:
     """Go on until this command was called for, and give the account; what became of the call is the fault's doing."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             account = await world.account_of(enrolled)
             await world.turn(account)
@@ -220,7 +221,7 @@ async def test_past_the_life_of_its_key_what_was_not_made_waits_for_a_person(wor
     account = await until_called(world, await world.enroll(), kind)
     await outlive_the_key(world, kind, age)
     for again in range(3):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (
                 row := await world.pool.fetchrow("SELECT status, error FROM outbox WHERE kind = $1", kind)
             ) is not None:

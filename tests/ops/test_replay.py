@@ -14,6 +14,7 @@ from app.store import log
 from app.wiring import Services
 from tests.flow.test_apply import card, deliver
 from tests.machines import lives
+from tests.patience import PATIENCE_S
 
 Drain = Callable[[], Awaitable[None]]
 ME = Actor(who="test", reason="because")
@@ -147,7 +148,7 @@ async def start(services: Services, asked: dict[str, Any], mode: str) -> str:
 
 async def run(services: Services, job: str) -> dict[str, Any]:
     worker = jobs.Replayer(services)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             await worker.poll()
             row = await services.pool.fetchrow("SELECT * FROM replays WHERE id = $1", job)

@@ -18,6 +18,7 @@ from app.demo.processes import Processes, running
 from app.ops import backfill, doctor, jobs, rebuild, reconcile, replay
 from app.ops.parts import Actor
 from app.wiring import Services, open_services
+from tests.patience import PATIENCE_S
 
 ME = Actor(who="test", reason="because")
 
@@ -39,7 +40,7 @@ class Deaf:
     async def enroll(self, count: int) -> list[str]:
         self.drive.members = [Member(f"ops-{n:03}", "MX", "", "live") for n in range(count)]
         await self.drive.enroll()
-        await self.drive.run(60, lambda _: None)
+        await self.drive.run(PATIENCE_S, lambda _: None)
         return [m.account for m in self.drive.members if m.account]
 
     async def made(self) -> dict[str, Any]:
@@ -67,8 +68,8 @@ async def deaf(dsn: str, tmp_path: Path) -> AsyncIterator[Deaf]:
         headers = {"Authorization": f"Bearer {parts.key}"}
         async with (
             open_services(settings) as services,
-            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=10) as api,
-            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox,
+            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=PATIENCE_S) as api,
+            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=PATIENCE_S) as sandbox,
         ):
             yield Deaf(parts, services, api, sandbox)
 
@@ -79,7 +80,7 @@ async def quiet(deaf: Deaf) -> None:
         "SELECT (SELECT count(*) FROM events WHERE status = 'pending')"
         " + (SELECT count(*) FROM outbox WHERE status IN ('pending', 'in_flight', 'unknown'))"
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await deaf.services.pool.fetchval(query):  # noqa: ASYNC110 - another process does the work
             await asyncio.sleep(0.1)
 
@@ -135,7 +136,7 @@ async def test_accounts_come_to_life_though_stripe_never_sends_an_event(deaf: De
     try:
         deaf.drive.members = [Member(f"ops-{n:03}", "MX", "", "live") for n in range(2)]
         await deaf.drive.enroll()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             while await deaf.services.pool.fetchval("SELECT count(*) FROM accounts WHERE state = 'live'") < 2:  # noqa: ASYNC110 - another process works
                 await asyncio.sleep(0.1)
     finally:

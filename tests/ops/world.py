@@ -19,6 +19,7 @@ from app.ops.parts import Actor
 from app.sandbox import SandboxSettings
 from app.stripe.client import Stripe
 from app.wiring import Services, open_services
+from tests.patience import PATIENCE_S
 from tests.sandbox.conftest import Box
 
 ME = Actor(who="test", reason="because")
@@ -118,7 +119,7 @@ class World:
         )
         return int(await self.pool.fetchval(query))
 
-    async def live(self, enrolled: str, *, within_s: float = 20) -> str:
+    async def live(self, enrolled: str, *, within_s: float = PATIENCE_S) -> str:
         """Turn until the account is live and nothing waits; its id."""
         async with asyncio.timeout(within_s):
             while True:

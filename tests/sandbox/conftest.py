@@ -14,6 +14,7 @@ import stripe
 import uvicorn
 
 from app.sandbox import SandboxSettings, create_app
+from tests.patience import PATIENCE_S
 
 NEW = "2026-10-14.preview"
 OLD = "2026-06-10.preview"
@@ -33,7 +34,7 @@ class Box:
         while not self._server.started:
             self._thread.join(0.005)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-        self.http = httpx.Client(base_url=self.url, timeout=10)
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S)
         self.stripe = stripe.StripeClient(KEY, base_addresses={"api": self.url}, max_network_retries=0)
 
     def stop(self) -> None:
@@ -55,7 +56,7 @@ class Box:
         return answer.json()
 
     def settle(self) -> None:
-        assert self.control("GET", "idle?wait_s=8")["idle"]
+        assert self.control("GET", "idle?wait_s=60")["idle"]
 
     def account(self, tag: str = "") -> str:
         """A new account after its KYC."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.scenarios.conftest import World
 
 Row = dict[str, Any]
 
 
 async def until(
-    read: Callable[[], Awaitable[Any]], good: Callable[[Any], object], what: str, seconds: float = 20
+    read: Callable[[], Awaitable[Any]], good: Callable[[Any], object], what: str, seconds: float = PATIENCE_S
 ) -> Any:
     """What ``read`` tells once it is ``good``."""
     seen: Any = None

@@ -13,6 +13,7 @@ import pytest_asyncio
 from app.demo.fleet import Drive, Member
 from app.demo.processes import Processes, running
 from app.store import db, embedded
+from tests.patience import PATIENCE_S
 
 OLD, NEW = "2026-06-10.preview", "2026-10-14.preview"
 """The last API version that says ``storer``, and the one that we speak by default."""
@@ -35,7 +36,7 @@ class World:
         self.drive.members = list(members)
         await self.drive.enroll()
         if end:
-            await self.drive.run(60, lambda _: None)
+            await self.drive.run(PATIENCE_S, lambda _: None)
 
     async def get(self, path: str) -> dict[str, Any]:
         answer = await self.api.get(path)
@@ -49,8 +50,8 @@ async def opened(dsn: str, tmp_path: Path, settings: Mapping[str, str] | None = 
     async with running(dsn, tmp_path, settings) as parts:
         headers = {"Authorization": f"Bearer {parts.key}"}
         async with (
-            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=10) as api,
-            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=10) as sandbox,
+            httpx.AsyncClient(base_url=parts.url, headers=headers, timeout=PATIENCE_S) as api,
+            httpx.AsyncClient(base_url=parts.sandbox_url, timeout=PATIENCE_S) as sandbox,
         ):
             for style in ("thin", "snapshot"):
                 body = {"url": f"{parts.url}/webhooks/stripe", "secret": parts.secret, "event_payload": style}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from app.demo.fleet import PURCHASES
+from tests.patience import PATIENCE_S
 from tests.scenarios.asking import until
 from tests.scenarios.conftest import World
 from tests.scenarios.waiting import PLATFORM, Json, ask, control, member, objects, shows
@@ -36,7 +37,7 @@ def command_line(dsn: str, *words: str) -> tuple[int, Json]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     return ran.returncode, dict(json.loads(ran.stdout))
 

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.demo.fleet import Member
+from tests.patience import PATIENCE_S
 from tests.scenarios.conftest import World, opened
 from tests.scenarios.test_faults import target
 
@@ -29,7 +30,7 @@ async def touchy(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 async def brake(world: World) -> dict[str, Any]:
     """The one brake that is on, once it is."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             rows = (await world.get("/v1/brakes"))["data"]
             if rows:
@@ -40,7 +41,7 @@ async def brake(world: World) -> dict[str, Any]:
 
 async def gauge(world: World, name: str) -> str:
     """The line of this gauge, once it is there: the server reads it from the database every few seconds."""
-    async with asyncio.timeout(30), httpx.AsyncClient(base_url=world.parts.url) as anyone:
+    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(base_url=world.parts.url) as anyone:
         while True:
             found = re.search(rf"^{re.escape(name)}\{{.*$", (await anyone.get("/metrics")).text, re.MULTILINE)
             if found:
@@ -50,7 +51,7 @@ async def gauge(world: World, name: str) -> str:
 
 async def waiting(world: World, one: Member) -> dict[str, Any]:
     """The explanation of an account, once it has a card to make."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             await world.drive._look(one)
             if one.account and one.state == "cardholder_ready":
@@ -79,7 +80,7 @@ async def test_a_burst_of_refusals_stops_the_step_until_a_person_releases_it(tou
 
     body = {"on": False, "reason": "Stripe is well again"}
     assert (await touchy.api.put("/v1/brakes/create_card", json=body)).is_success
-    await touchy.drive.run(30, lambda _: None)
+    await touchy.drive.run(PATIENCE_S, lambda _: None)
     assert (await touchy.get("/v1/brakes"))["data"] == []
     made = (await touchy.sandbox.get("/_sandbox/requests")).json()["created"]
     assert made["issuing.card"] == 1
@@ -90,6 +91,6 @@ async def test_a_burst_of_refusals_stops_the_step_until_a_person_releases_it(tou
     assert (await touchy.api.post(attempts, json={"reason": "Stripe is well again"})).status_code == 202
     burst[0].end = "live"
     touchy.drive.members = [burst[0]]
-    await touchy.drive.run(30, lambda _: None)
+    await touchy.drive.run(PATIENCE_S, lambda _: None)
     again = await touchy.api.post(attempts, json={"reason": "once too often"})
     assert (again.status_code, again.json()["code"]) == (409, "nothing_refused")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.demo.fleet import Member
+from tests.patience import PATIENCE_S
 from tests.scenarios.conftest import World
 
 
@@ -39,7 +40,7 @@ async def created(world: World, kind: str) -> int:
 
 async def settled(world: World, one: Member, kind: str) -> dict[str, Any]:
     """The command once it is settled; the account may be live before that, by webhook."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             sent = await command(world, one, kind)
             if sent["status"] == "settled":
@@ -87,4 +88,4 @@ async def test_a_hold_stops_commands_and_a_release_lets_them_go(fleet_world: Wor
     released = await fleet_world.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
     assert released.is_success
     one.end = "live"
-    await fleet_world.drive.run(30, lambda _: None)
+    await fleet_world.drive.run(PATIENCE_S, lambda _: None)

@@ -4,6 +4,7 @@ from typing import Any
 
 from app.demo.fleet import Member
 from app.demo.main import FAULTS
+from tests.patience import PATIENCE_S
 from tests.scenarios.conftest import World
 
 
@@ -51,7 +52,7 @@ async def test_with_every_fault_on_and_kills_nothing_is_done_twice(world: World)
     await world.enroll(*members, end=False)
     for part in ("server", "worker"):
         world.parts.kill(part)
-    await world.drive.run(90, lambda _: None)
+    await world.drive.run(PATIENCE_S, lambda _: None)
     for one in members:
         for kind, count in (("card", 1), ("cardholder", 1), ("financial_account", 1), ("outbound_payment", 1)):
             assert len(await world.drive.objects(one, kind)) == count

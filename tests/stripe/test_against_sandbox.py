@@ -12,6 +12,7 @@ import pytest
 from app.stripe.client import Reading, Stripe
 from app.stripe.outcome import Settled
 from app.stripe.requests import build
+from tests.patience import PATIENCE_S
 
 RUN = "from app.sandbox.server import run; from app.sandbox.settings import SandboxSettings as S; run(S(port=0, step_delay_s=0))"
 VERSION = "2026-10-14.preview"
@@ -32,7 +33,7 @@ HOLDER: dict[str, Any] = {
 async def client() -> AsyncIterator[Stripe]:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", RUN, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    url = (await asyncio.wait_for(process.stdout.readline(), 20)).decode().split('"')[3]
+    url = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode().split('"')[3]
     stripe = Stripe("sk_test_sandbox", url, VERSION, rate_per_s=1000)
     yield stripe
     await stripe.close()
@@ -56,23 +57,23 @@ async def made(client: Stripe, kind: str, account: str, params: dict[str, Any]) 
 
 async def verified(client: Stripe, account: str) -> None:
     """Wait until the sandbox has checked the holder by itself and the account may make cards."""
-    for _ in range(200):
-        answer = await client.read(
-            f"/v2/core/accounts/{account}", context=None, include=("configuration.card_creator",)
-        )
-        if isinstance(answer, Reading) and '"active"' in json.dumps(answer.object):
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("the account was never verified")
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            answer = await client.read(
+                f"/v2/core/accounts/{account}", context=None, include=("configuration.card_creator",)
+            )
+            if isinstance(answer, Reading) and '"active"' in json.dumps(answer.object):
+                return
+            await asyncio.sleep(0.05)
 
 
 async def until(client: Stripe, url: str, context: str, status: str) -> None:
-    for _ in range(200):
-        answer = await client.read(url, context=context)
-        if isinstance(answer, Reading) and answer.object.get("status") == status:
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail(f"{url} never became {status}")
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            answer = await client.read(url, context=context)
+            if isinstance(answer, Reading) and answer.object.get("status") == status:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_the_guide_from_account_to_card(client: Stripe) -> None:

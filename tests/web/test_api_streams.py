@@ -16,6 +16,7 @@ from app.store import db, keys
 from app.web.main import create_app
 from app.web.tail import SPENT, WAITING_LINES_MAX, Seat, Tail
 from app.wiring import Services, open_services
+from tests.patience import PATIENCE_S
 from tests.web.conftest import ADMIN, add_account
 
 
@@ -28,7 +29,7 @@ async def listening(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"Authorization": f"Bearer {ADMIN}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=PATIENCE_S) as client:
         yield client
     server.should_exit = True
     await running
@@ -42,7 +43,7 @@ async def live(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Return once it holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - a property of the server has no event
             await asyncio.sleep(0.01)
 
@@ -60,7 +61,7 @@ async def read(live: httpx.AsyncClient, path: str, count: int, last: str | None 
     found: list[tuple[str, int]] = []
     name = ""
     headers = {} if last is None else {"Last-Event-ID": last}
-    async with asyncio.timeout(10), live.stream("GET", path, headers=headers) as answer:
+    async with asyncio.timeout(PATIENCE_S), live.stream("GET", path, headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         async for line in answer.aiter_lines():
             if line.startswith("id: "):
@@ -87,7 +88,7 @@ async def test_an_account_is_streamed_and_resumed_without_a_gap(
 
 
 async def test_all_accounts_are_streamed_and_resumed_without_a_gap(live: httpx.AsyncClient, services: Services) -> None:
-    async with asyncio.timeout(10), live.stream("GET", "/v1/stream") as answer:
+    async with asyncio.timeout(PATIENCE_S), live.stream("GET", "/v1/stream") as answer:
         lines = answer.aiter_lines()
         start = (await anext(lines)).removeprefix("id: ")
         await write(services.pool, "acct_1", 1)
@@ -139,7 +140,7 @@ async def test_every_line_comes_once_and_in_order_however_late_it_commits(
     async with open_services(services.settings) as second, listening(create_app(second)) as other:
         writing = [commit_late(pool, account, lines, rng) for account in accounts]
         reading = [follow([live, other], len(accounts) * lines, rng) for _ in range(3)]
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             found, _ = await asyncio.gather(asyncio.gather(*reading), asyncio.gather(*writing))
         late = asyncio.create_task(read(live, "/v1/stream", 1, last=found[0][-1]))
         await write(pool, "acct_last", 1)
@@ -156,7 +157,7 @@ async def test_every_line_comes_once_and_in_order_however_late_it_commits(
 
 async def test_many_streams_share_one_reader(live: httpx.AsyncClient, app: FastAPI, services: Services) -> None:
     tail: Tail = app.state.tail
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         readers = [group.create_task(read(live, "/v1/stream", 1)) for _ in range(20)]
         await until(lambda: tail.open_seats == 20)
         tails = await services.pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tail'")
@@ -170,7 +171,7 @@ async def test_a_stream_ends_when_its_key_is_revoked(live: httpx.AsyncClient, se
     async with services.pool.acquire() as conn:
         row, key = await keys.create(conn, name="watcher", scope="read")
     headers = {"Authorization": f"Bearer {key}"}
-    async with asyncio.timeout(5), live.stream("GET", "/v1/stream", headers=headers) as answer:
+    async with asyncio.timeout(PATIENCE_S), live.stream("GET", "/v1/stream", headers=headers) as answer:
         await until(lambda: app.state.tail.open_seats == 1)
         async with services.pool.acquire() as conn:
             await keys.revoke(conn, row["id"])

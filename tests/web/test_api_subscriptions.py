@@ -12,6 +12,7 @@ from app.web.main import create_app
 from app.wiring import Services, working
 from tests.conftest import every_row
 from tests.flow.test_notify import Listen, listen, moved  # noqa: F401 - listen is a fixture
+from tests.patience import PATIENCE_S
 from tests.web.conftest import client_of, services_with
 
 WANTED = {"url": "https://8.8.8.8/hook", "types": ["account.*", "card.state_changed"]}
@@ -131,7 +132,7 @@ async def test_every_write_leaves_an_audit_row_without_the_secret(api: httpx.Asy
 
 
 async def delivered(api: httpx.AsyncClient, path: str) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = dict((await api.get(path)).json())
             if found["status"] == "delivered":
@@ -155,7 +156,7 @@ async def test_a_worker_delivers_tests_and_notices_of_what_happens(
         shown = await delivered(api, tested["href"])
         assert (shown["type"], shown["response_code"], shown["attempts"]) == ("subscription.test", 200, 1)
         await moved(services.pool)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await receiver.told(2)
         rows = (await api.get(f"{path}/deliveries")).json()["data"]
         assert [row["type"] for row in rows] == ["account.state_changed", "subscription.test"]

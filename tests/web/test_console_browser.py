@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from playwright.async_api import async_playwright
 
 from app.wiring import Services
+from tests.patience import PATIENCE_S
 from tests.web.conftest import ADMIN
 from tests.web.console_desk import seed
 from tests.web.test_api_streams import listening, write
@@ -73,5 +74,5 @@ async def test_an_account_page_keeps_itself_current_and_stops_and_releases_the_a
     await page.get_by_label("Release: Reason").fill("over")
     await page.get_by_role("button", name="Release", exact=True).click()
     await page.get_by_text("Released. Automation goes on").wait_for()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await services.pool.fetchval("SELECT hold FROM accounts WHERE account_id = 'acct_1'") is None

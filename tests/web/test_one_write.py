@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from app.web.one_write import HELD_MAX_BYTES, OneWriteProtocol
+from tests.patience import PATIENCE_S
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -50,7 +51,7 @@ async def _asked(request: bytes, body: bytes, *, of: int) -> Recording:
     protocol = OneWriteProtocol(config, state, {}, _loop=asyncio.get_running_loop())
     protocol.connection_made(transport)
     protocol.data_received(request)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while b"".join(transport.writes).count(b"HTTP/1.1 200") < of or state.tasks:  # noqa: ASYNC110 - no signal of it
             await asyncio.sleep(0)
     await asyncio.sleep(0)
