@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.sandbox import incoming, settlement
+from app.sandbox import incoming, payout_methods, settlement
 from app.sandbox.books import CREDIT, clear
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import invalid
@@ -62,6 +62,17 @@ def debit_end(world: World, ids: list[str], _body: Json) -> Json:
     return debit.data
 
 
+def payout_method(world: World, ids: list[str], body: Json) -> Json:
+    """What Stripe makes of a payout method: ``transfers`` (a usage status) and ``restricted``."""
+    method = _of_kind(world, ids[0], payout_methods.KIND)
+    if body.get("transfers"):
+        method.data["usage_status"]["transfers"] = str(body["transfers"])
+    if "restricted" in body:
+        method.data["restricted"] = bool(body["restricted"])
+    world.thin(".updated", method)
+    return method.data
+
+
 def adjustment(world: World, _ids: list[str], body: Json) -> Json:
     """Stripe corrects the balance of ``financial_account`` by a signed ``amount``; ``told`` false: its event is lost."""
     fa = _of_kind(world, str(body["financial_account"]), FA)
@@ -88,6 +99,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/_sandbox/credits/{id}/returns", credit_end),
     ("POST", "/_sandbox/credits/{id}/clearings", credit_clear),
     ("POST", "/_sandbox/debits/{id}/returns", debit_end),
+    ("POST", "/_sandbox/payout_methods/{id}", payout_method),
     ("POST", "/_sandbox/adjustments", adjustment),
     ("POST", "/_sandbox/drifts", drift),
     ("POST", "/_sandbox/outbound/{id}", outbound_end),

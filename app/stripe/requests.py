@@ -238,7 +238,7 @@ def _update_card(m: _Make) -> Request:
 
 
 def _create_outbound_setup_intent(m: _Make) -> Request:
-    params = {"usage_intent": "transfer", "payout_method_data": m.get("payout_method_data")}
+    params = {"usage_intent": "transfer", **m.some("payout_method", "payout_method_data")}
     return Request("post", "/v2/money_management/outbound_setup_intents", params, m.account, "v2")
 
 

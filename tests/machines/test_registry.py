@@ -1,7 +1,9 @@
 """What the registry declares: sound tables, diagrams that say the same, and a page that is up to date."""
 
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,14 @@ def test_the_command_line_draws_them() -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("stateDiagram-v2") == len(ALL)
+
+
+def test_the_example_of_a_new_object_in_contributing_stands_in_the_tree() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    machine, entries = (textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    assert machine in (ROOT / "app" / "machines" / "token.py").read_text(encoding="utf-8")
+    for line in entries.strip().splitlines():
+        code, _, comment = line.partition("  # ")
+        source = (ROOT / "app" / "stripe" / comment.partition(":")[0]).read_text(encoding="utf-8")
+        assert code.partition("...")[0] in source, line
+    assert (ROOT / "app" / "sandbox" / "tokens.py").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.scenarios.asking import Account
 from tests.scenarios.conftest import World, opened
 from tests.scenarios.waiting import Json, account_is, ask, control, ends, member, objects, shows
 
@@ -113,3 +114,20 @@ async def test_a_transfer_is_canceled_fails_returns_or_is_above_a_cap(world: Wor
     await ask(world, one.account, f"{path}/archives", None, "DELETE")
     await ask(world, one.account, f"{path}/disables", {"reason": "stolen phone"})
     await shows(world, one.account, method["id"], "disabled")
+    await ask(world, one.account, f"{path}/disables", None, "DELETE")
+    await shows(world, one.account, method["id"], "eligible")
+    # What Stripe makes of it is refused here at once, with the reason.
+    account = Account(world, str(one.account))
+    for change, state, code in (
+        ({"transfers": "invalid"}, "invalid", "payout_method_invalid"),
+        ({"transfers": "ineligible"}, "ineligible", "payout_method_ineligible"),
+        ({"transfers": "eligible", "restricted": True}, "eligible", "payout_method_restricted"),
+    ):
+        await control(world, f"payout_methods/{method['id']}", change)
+        await stands(account, method["id"], (state, "restricted" in change))
+        assert await account.refused("transfers", transfer(method["id"])) == (409, code)
+
+
+async def stands(account: Account, method: str, wanted: tuple[str, bool]) -> None:
+    """The payout method once it has this usage status, and is restricted or not."""
+    await account.shows(method, lambda m: (m["state"], m["restricted"]) == wanted)

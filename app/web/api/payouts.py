@@ -85,6 +85,15 @@ async def disable_payout_method(
     return await _change(write, services, account_id, payout_method, "disable_payout_method", "payout_method", body)
 
 
+@router.delete("/accounts/{account_id}/payout-methods/{payout_method}/disables", **Asked)
+async def set_payout_method_up_again(
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named
+) -> Response:
+    """Set a disabled payout method up for transfers again, by a setup intent of its own."""
+    action = "create_outbound_setup_intent"
+    return await _change(write, services, account_id, payout_method, action, "payout_method", None)
+
+
 @router.post("/accounts/{account_id}/transfers/{transfer}/cancellations", **Asked)
 async def cancel_transfer(
     services: Svc, write: Writing, account_id: AccountPath, transfer: Named, body: schemas.Reason | None = None
