@@ -56,11 +56,13 @@ async def backfill(
     accounts: Sequence[str] | None = None,
     undelivered: bool = False,
     platform: bool = True,
+    told: bool = True,
     progress: Callable[[int, int], None] = lambda _d, _t: None,
 ) -> Report:
     """Bring in what is missing since ``since``, of the platform and of ``accounts`` (all that we know without them).
 
-    ``undelivered`` asks only v1, and only for what some endpoint did not acknowledge: quick, and never complete.
+    ``undelivered`` asks only v1, and only for what some endpoint did not acknowledge: quick, and never complete. Without
+    ``told`` the audit hears nothing: whoever asks says it there.
 
     Raises BadInput for a moment that has no zone or lies in the future.
     """
@@ -87,7 +89,7 @@ async def backfill(
     async with parts.pool.acquire() as conn:
         if yes and report.new:
             await events.notify(conn)
-        if yes:
+        if yes and told:
             result = {"found": report.found, "new": report.new, "failed": report.failed}
             target = start.isoformat()
             await audit.note(conn, who=actor.who, action="backfill", target=target, reason=actor.reason, result=result)

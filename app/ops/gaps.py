@@ -3,6 +3,9 @@
 One process of all hunts at a time. A hunt begins where the last complete one ended, however long ago that was (Stripe
 keeps 30 days), goes through every account, and only then moves the mark. Once an hour it also asks for what no endpoint
 acknowledged in the last three days, which is how long Stripe itself tries.
+
+The audit hears of a hunt that found something, and of one that could not list a context when the hunt that it heard of last
+could, or the other way round. That nothing is missing is the mark's to say: the doctor, the console and ``/metrics`` show it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,7 +14,7 @@ import structlog
 
 from app.ops.backfill import OVERLAP, Report, backfill, connected
 from app.ops.parts import Actor, Parts
-from app.store import gauges
+from app.store import audit, gauges
 from app.store.db import Connection
 
 LOG = structlog.get_logger()
@@ -68,8 +71,20 @@ class GapHunter:
         if not whole.failed:
             async with self._parts.pool.acquire() as conn:
                 await gauges.mark_complete(conn, now - OVERLAP)
+        await self._tell(whole)
         LOG.info("backfill.hunted", found=whole.found, new=whole.new, failed=len(whole.failed))
         return whole
+
+    async def _tell(self, whole: Report) -> None:
+        """One row in the audit when there is something to say."""
+        unlisted = {context for context, _, _ in (line.partition(": ") for line in whole.failed)}
+        async with self._parts.pool.acquire() as conn, conn.transaction():
+            before = [row["result"] for row in await audit.newest(conn, who=ME.who, limit=1)]
+            known = {line.partition(": ")[0] for result in before for line in result.get("failed", ())}
+            if whole.new or unlisted != known:
+                result = {"found": whole.found, "new": whole.new, "failed": whole.failed}
+                since = whole.since.isoformat()
+                await audit.note(conn, who=ME.who, action="backfill", target=since, reason=ME.reason, result=result)
 
     async def _all(self, since: datetime, *, undelivered: bool) -> Report:
         """The platform and every account, a slice at a time, so that no more than a slice's answers are held."""
@@ -78,7 +93,7 @@ class GapHunter:
         for at in range(0, max(len(accounts), 1), SLICE):
             part = accounts[at : at + SLICE]
             found = await backfill(
-                self._parts, since, ME, yes=True, accounts=part, undelivered=undelivered, platform=at == 0
+                self._parts, since, ME, yes=True, accounts=part, undelivered=undelivered, platform=at == 0, told=False
             )
             whole.contexts += found.contexts
             whole.found += found.found

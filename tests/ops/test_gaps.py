@@ -9,7 +9,7 @@ import uvicorn
 
 from app.ops import backfill
 from app.ops.gaps import GapHunter
-from app.store import gauges
+from app.store import audit, gauges
 from app.web.main import create_app
 from tests.ops.world import ME, World, opened
 from tests.patience import PATIENCE_S
@@ -107,3 +107,28 @@ async def test_a_hunt_begins_where_the_last_complete_one_ended_and_a_failed_one_
         failed = await hunter.hunt()
         assert len(failed.failed) == 1
         assert await mark(world) == after
+
+
+async def test_the_audit_hears_of_a_hunt_only_when_there_is_something_to_say(dsn: str) -> None:
+    async with opened(dsn) as world:
+        account = await world.live(await world.enroll())
+        hunter = GapHunter(world.services)
+
+        async def said() -> list[tuple[int, int]]:
+            async with world.pool.acquire() as conn:
+                rows = await audit.newest(conn, who="gap-hunter")
+            return [(row["result"]["new"], len(row["result"]["failed"])) for row in reversed(rows)]
+
+        await world.pool.execute("DELETE FROM operator_actions")
+        assert await hunter.hunt()
+        missed = len(await said())
+        assert (await hunter.hunt()).new == 0
+        assert len(await said()) == missed
+        lost = "DELETE FROM events WHERE account_id = $1 AND event_id = (SELECT max(event_id) FROM events"
+        await world.pool.execute(f"{lost} WHERE account_id = $1 AND kind = 'thin')", account)
+        await hunter.hunt()
+        down = {"targeted": [{"method": "GET", "path_prefix": "/v2/core/events", "kind": "api_500", "times": 100}]}
+        for faults in (down, down, {"targeted": []}, {"targeted": []}):
+            world.box.control("PUT", "faults", faults)
+            await hunter.hunt()
+        assert (await said())[missed:] == [(1, 0), (0, 2), (0, 0)]
