@@ -69,6 +69,7 @@ COMMANDS = {
     "parked": Place("parked", "app", "Parked events and commands: list, retry, ignore, discard."),
     "destinations": Place("destinations", "app", "Event destinations at Stripe: list, ensure."),
     "encryption": Place("encryption", "app", "Keys that protect personal data: status, rotate, rewrite."),
+    "retention": Place("retention", "app", "What is old enough to go: status, run."),
     "events": Place("events", "events", "Events: list, show, replay, ignore."),
     "commands": Place("events", "commands", "Commands: list, show, retry, discard."),
     "replays": Place("events", "replays", "Bulk replays: start, list, show, stop."),

@@ -6,13 +6,16 @@ stay for ever.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
+from app.config import Settings
 from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
 from app.store import audit, notices, retention, subscriptions
+from app.store.db import Connection
 
 LOG = structlog.get_logger()
 
@@ -21,31 +24,61 @@ CHUNK_MAX = 200
 PAUSE_S = 0.2
 """Between two chunks, so that receiving and applying hardly notice."""
 EVERY_MS = 3_600_000
+_PASSES = {"bodies": retention.BODIES, "rows": retention.ROWS}
 
 
-async def drop(parts: Parts, actor: Actor, *, yes: bool, pause_s: float = 0.0) -> dict[str, Any]:
-    """Drop what is old enough, chunk by chunk; without ``yes`` only count what would be looked at."""
-    settings, dropped, deleted, kept = parts.settings, 0, 0, 0
+async def status(conn: Connection, settings: Settings) -> dict[str, Any]:
+    """What is due, and how far each pass is: ``{found: {bodies, rows}, days, through, checkpoints}``.
+
+    ``found`` are events that a pass has yet to look at; those that may not go then stay.
+    """
+    days = {"bodies": settings.payload_days, "rows": settings.row_days}
+    found = {what: await retention.count(conn, name, days[what]) for what, name in _PASSES.items()}
+    through = {what: await retention.through(conn, name) for what, name in _PASSES.items()}
+    return {"found": found, "days": days, "through": through, "checkpoints": await retention.checkpoints(conn)}
+
+
+async def _due(parts: Parts) -> dict[str, int]:
+    async with parts.pool.acquire() as conn:
+        found: dict[str, int] = (await status(conn, parts.settings))["found"]
+    return found
+
+
+async def drop(
+    parts: Parts,
+    actor: Actor,
+    *,
+    yes: bool,
+    pause_s: float = 0.0,
+    chunks_max: int | None = None,
+    by_itself: bool = False,
+    progress: Callable[[int, int], None] = lambda _d, _t: None,
+) -> dict[str, Any]:
+    """Drop what is old enough, chunk by chunk; without ``yes`` only count what would be looked at.
+
+    ``chunks_max`` ends it early; ``left`` says how many are still to be looked at. Run by itself it tells the audit only
+    when something went.
+    """
+    settings, dropped, deleted, kept, chunks = parts.settings, 0, 0, 0, 0
+    found = await _due(parts)
     if not yes:
-        async with parts.pool.acquire() as conn:
-            waiting = {
-                "bodies": await retention.count(conn, retention.BODIES, settings.payload_days),
-                "rows": await retention.count(conn, retention.ROWS, settings.row_days),
-            }
-        return {"found": waiting, "dry_run": True}
-    while True:
+        return {"found": found, "dry_run": True}
+    while chunks_max is None or chunks < chunks_max:
+        chunks += 1
         looked, gone = await _chunk(parts, retention.BODIES, settings.payload_days)
         dropped, kept = dropped + gone, kept + looked - gone
         old, removed = await _chunk(parts, retention.ROWS, settings.row_days)
         deleted += removed
+        progress(dropped + kept + deleted, sum(found.values()))
         if not looked and not old:
             break
         await asyncio.sleep(pause_s)
-    result = {"bodies_dropped": dropped, "rows_deleted": deleted, "kept": kept, "dry_run": False}
-    if dropped or deleted:
+    left = await _due(parts)
+    result = {"bodies_dropped": dropped, "rows_deleted": deleted, "kept": kept, "left": left, "dry_run": False}
+    if dropped or deleted or not by_itself:
         async with parts.pool.acquire() as conn:
             await audit.note(
-                conn, who=actor.who, action="retention", target="events", reason=actor.reason, result=result
+                conn, who=actor.who, action="retention.run", target="events", reason=actor.reason, result=result
             )
     return result
 
@@ -106,6 +139,8 @@ class Keeper:
         now_ms = self._parts.clock()
         if now_ms >= self._next_ms:
             self._next_ms = now_ms + EVERY_MS
-            await drop(self._parts, Actor(who="retention", reason="scheduled"), yes=True, pause_s=PAUSE_S)
+            await drop(
+                self._parts, Actor(who="retention", reason="scheduled"), yes=True, pause_s=PAUSE_S, by_itself=True
+            )
             await drop_notices(self._parts)
         return False

@@ -183,9 +183,14 @@ async def try_lock(conn: asyncpg.Connection, replay_id: str) -> bool:
 async def advance(
     conn: asyncpg.Connection, replay_id: str, *, done: int, failed: int, cursor: Mapping[str, Any], state: str
 ) -> None:
-    """Note progress. A job that was stopped meanwhile stays stopped."""
+    """Note progress. A job that was stopped meanwhile stays stopped.
+
+    ``total`` was counted when the job was made; events enter and leave a filter meanwhile (by their status, or because
+    they were written and not yet committed then), so it follows what is really there.
+    """
     await conn.execute(
         "UPDATE replays SET done = done + $2, failed = failed + $3, cursor = $4, updated_at = now(),"
+        " total = CASE WHEN $5 = 'finished' THEN done + $2 ELSE greatest(total, done + $2) END,"
         " state = CASE WHEN state = 'running' THEN $5 ELSE state END WHERE id = $1",
         replay_id,
         done,

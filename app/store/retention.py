@@ -70,6 +70,17 @@ async def count(conn: Connection, name: str, days: int) -> int:
     )
 
 
+async def through(conn: Connection, name: str) -> datetime | None:
+    """How far a pass is: it has looked at all that arrived until then."""
+    found: datetime | None = await conn.fetchval("SELECT at FROM watermarks WHERE name = $1", name)
+    return found
+
+
+async def checkpoints(conn: Connection) -> int:
+    """Accounts whose rebuild begins at a checkpoint."""
+    return int(await conn.fetchval("SELECT count(*) FROM checkpoints"))
+
+
 async def chunk(conn: Connection, name: str, days: int, limit: int) -> list[Row]:
     """The next events of a pass: about ``limit``, and all that arrived in one moment with the last of them."""
     return list(

@@ -67,6 +67,7 @@ def changing(names: dict[str, str]) -> dict[str, list[str]]:
         "backfill": ["--since", since, *why, "--yes"],
         "reconcile": ["--account", account, *why, "--yes"],
         "destinations ensure": [*why, "--yes"],
+        "retention run": [*why, "--yes"],
         "keys create": ["--name", "n", *why],
         "keys revoke": [names.get("key", ""), *why],
     }

@@ -108,6 +108,20 @@ async def test_events_that_build_on_each_other_are_foreseen_together(services: S
     assert said["transitions"]["lifecycle: provisioned -> restricted"] == 1
 
 
+async def test_the_total_follows_what_enters_and_leaves_the_filter_meanwhile(services: Services) -> None:
+    entering, leaving = [await deliver(services.pool, "issuing_card.created", card(card_id=f"ic_{n}")) for n in (1, 2)]
+    await services.pool.execute("UPDATE events SET status = 'parked' WHERE event_id = $1", leaving)
+    first = await start(services, {"status": "parked"}, "resume")
+    await services.pool.execute("UPDATE events SET status = 'parked'")
+    done = await run(services, first["id"])
+    assert (first["total"], done["done"], done["total"], done["state"]) == (1, 2, 2, "finished")
+    await services.pool.execute("UPDATE events SET status = 'parked'")
+    second = await start(services, {"status": "parked"}, "resume")
+    await services.pool.execute("UPDATE events SET status = 'ignored' WHERE event_id = $1", entering)
+    done = await run(services, second["id"])
+    assert (second["total"], done["done"], done["total"], done["state"]) == (2, 1, 1, "finished")
+
+
 async def test_a_small_force_runs_at_once_and_a_large_one_waits_for_another_key(services: Services) -> None:
     event_id = await fundable(services)
     async with services.pool.acquire() as conn:

@@ -1,14 +1,18 @@
 """Retention: old bodies and rows go in small chunks, and every rebuild after it says what it said before."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
+from app.cli import build
 from app.errors import Conflict
 from app.machines import lifecycle
 from app.machines import programme as policy
@@ -87,6 +91,37 @@ async def test_a_rebuild_says_the_same_before_and_after_bodies_are_gone(services
     assert [d.what for d in (await rebuild.check(services, ACCOUNT)).differences] == ["objects.ic_1"]
     await rebuild.repair(services, ACCOUNT, ME)
     assert (await rebuild.check(services, ACCOUNT)).equal is True
+
+
+async def test_what_is_due_is_shown_and_can_go_now_in_parts(
+    services: Services, drain: Drain, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await life(services, drain)
+    await age(services, 100)
+    due = await bodies(services)
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("PLATFORM_ACCOUNT_ID", PLATFORM)
+    before = await typed("status")
+    assert (before["found"], before["through"]["bodies"]) == ({"bodies": due, "rows": 0}, None)
+    assert str(due) in (await typed("run"))["would"]
+    assert (await retention.drop(services, ME, yes=True, chunks_max=0))["left"] == {"bodies": due, "rows": 0}
+    assert await bodies(services) == due
+    done = await typed("run", "--reason", "space", "--yes")
+    assert (done["bodies_dropped"], done["left"]) == (due, {"bodies": 0, "rows": 0})
+    after = await typed("status")
+    assert (after["found"]["bodies"], after["checkpoints"]) == (0, 1)
+    assert after["through"]["bodies"] is not None
+    rows = await services.pool.fetch("SELECT action, reason FROM operator_actions ORDER BY id")
+    assert [tuple(row) for row in rows][-1] == ("retention.run", "space")
+    told = len(rows)
+    await retention.Keeper(services).poll()
+    assert await services.pool.fetchval("SELECT count(*) FROM operator_actions") == told
+
+
+async def typed(*arguments: str) -> dict[str, Any]:
+    done = await asyncio.to_thread(CliRunner().invoke, build(), ["retention", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
 
 
 async def test_checkpoints_move_on_and_know_their_place_in_the_journal(services: Services, drain: Drain) -> None:

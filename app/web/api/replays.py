@@ -60,7 +60,7 @@ class Job(BaseModel):
     rate: int = Field(description="Events a second at most.", examples=[100])
     reason: str = Field(description="Why.", examples=["After the fix"])
     by: str = Field(description="Who.", examples=["ops-console"])
-    total: int = Field(description="Events to replay.", examples=[100])
+    total: int = Field(description="Events to replay: as counted at first, then as met.", examples=[100])
     done: int = Field(description="Events replayed.", examples=[40])
     failed: int = Field(description="Events that failed.", examples=[0])
     dry_run: bool = Field(description="Whether it only says what it would do.", examples=[False])
