@@ -14,12 +14,12 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("list")
 def every(as_json: AsJson = False) -> None:
-    """The event destinations: style, scopes, how many types, where they post to."""
+    """The event destinations, and webhook endpoints of v1: style, scopes, how many types, where they post to."""
 
     async def work(services: Services) -> list[dict[str, Any]]:
         return await destinations.listed(services)
 
-    columns = ["id", "status", "style", "scopes", "types", "api_version", "url"]
+    columns = ["id", "api", "status", "style", "scopes", "types", "api_version", "url"]
     show_rows(run(work, as_json=as_json), columns, as_json=as_json)
 
 

@@ -18,9 +18,14 @@ SETTING = "STRIPE_WEBHOOK_SECRETS"
 
 
 async def rows(parts: Parts) -> list[dict[str, Any]]:
-    """The destinations at Stripe, with where they post to. Raises Unavailable when Stripe does not tell."""
+    """The destinations at Stripe, with where they post to; webhook endpoints of v1 in the same form.
+
+    Raises Unavailable when Stripe does not tell.
+    """
     try:
-        return await parts.stripe.list_all(destinations.PATH, {"include": ["webhook_endpoint.url"]}, None)
+        found = await parts.stripe.list_all(destinations.PATH, {"include": ["webhook_endpoint.url"]}, None)
+        classic = await parts.stripe.list_all(destinations.CLASSIC_PATH, {}, None)
+        return [*found, *(dict(row) for row in destinations.classic(classic))]
     except TimeoutError as error:
         raise Unavailable(
             f"Stripe does not list the event destinations: {error}", code="destinations_unknown"
@@ -43,10 +48,11 @@ def door(parts: Parts, url: str | None) -> str:
 
 
 async def listed(parts: Parts) -> list[dict[str, Any]]:
-    """The destinations in our words: ``{id, name, status, style, scopes, types, url, api_version}``."""
+    """The destinations in our words: ``{id, api, name, status, style, scopes, types, url, api_version}``."""
     return [
         {
             "id": row.get("id"),
+            "api": "v1" if destinations.is_classic(row) else "v2",
             "name": row.get("name"),
             "status": row.get("status"),
             "style": row.get("event_payload"),

@@ -26,6 +26,7 @@ PREFIXES = {
     "v2.core.account_person": "person_test_",
     "v2.core.account_link": "acctlink_",
     "v2.core.event_destination": "ed_test_",
+    "webhook_endpoint": "we_",
     "v2.money_management.financial_account": "fa_test_",
     "v2.money_management.financial_address": "finaddr_test_",
     "v2.money_management.outbound_payment": "obp_test_",

@@ -15,6 +15,7 @@ from app.stripe import catalog
 from app.stripe.requests import Request, storer
 
 PATH = "/v2/core/event_destinations"
+CLASSIC_PATH = "/v1/webhook_endpoints"
 INCLUDE = ["webhook_endpoint.url", "webhook_endpoint.signing_secret"]
 DOOR = "/webhooks/stripe"
 SCOPES = ("@self", "@accounts")
@@ -83,6 +84,45 @@ def ours(rows: Iterable[Row], url: str | None) -> list[Row]:
     return found
 
 
+def classic(endpoints: Iterable[Row]) -> list[Row]:
+    """Webhook endpoints of v1 in the form of destinations: snapshots, of connected accounts where it names an application."""
+    return [
+        {
+            "id": row.get("id"),
+            "name": row.get("description"),
+            "type": "webhook_endpoint",
+            "status": row.get("status"),
+            "event_payload": "snapshot",
+            "events_from": ["@accounts"] if row.get("application") or row.get("connect") else ["@self"],
+            "enabled_events": row.get("enabled_events") or [],
+            "snapshot_api_version": row.get("api_version"),
+            "webhook_endpoint": {"url": row.get("url")},
+        }
+        for row in endpoints
+    ]
+
+
+def is_classic(row: Row) -> bool:
+    """Whether it is a webhook endpoint of v1."""
+    return str(row.get("id")).startswith("we_")
+
+
+def twice(rows: Sequence[Row]) -> list[tuple[Row, Row, list[str]]]:
+    """Each enabled webhook endpoint of v1, an enabled destination that brings the same, and the types that come twice."""
+    found = []
+    live = [row for row in rows if enabled(row)]
+    for old in filter(is_classic, live):
+        for new in live:
+            scopes = set(old["events_from"]) & set(new.get("events_from") or ["@self"])
+            if is_classic(new) or new.get("event_payload") != "snapshot" or not scopes:
+                continue
+            ours_, theirs = set(old["enabled_events"]), set(new.get("enabled_events") or ())
+            both = theirs if "*" in ours_ else ours_ if "*" in theirs else ours_ & theirs
+            if both:
+                found.append((old, new, sorted(both)))
+    return found
+
+
 def enabled(row: Row) -> bool:
     return row.get("status") in (None, "enabled")
 
@@ -104,8 +144,13 @@ def missing(rows: Sequence[Row], style: str, scope: str, wanted: Iterable[str]) 
 
 
 def plan(rows: Sequence[Row], url: str, version: str) -> list[Step]:
-    """What to do so that everything reaches ``url``: enable first, then add types, then create. Empty: nothing."""
-    mine, steps = ours(rows, url), []
+    """What to do so that everything reaches ``url``: enable first, then add types, then create. Empty: nothing.
+
+    What an enabled webhook endpoint of v1 brings is not asked for again; itself it is left alone.
+    """
+    found, steps = ours(rows, url), []
+    old = [row for row in found if is_classic(row)]
+    mine = [row for row in found if not is_classic(row)]
     for row in mine:
         if not enabled(row):
             first = (row.get("events_from") or ["@self"])[0]
@@ -114,12 +159,12 @@ def plan(rows: Sequence[Row], url: str, version: str) -> list[Step]:
     for style in STYLES:
         for scope in SCOPES:
             wanted = needed(style, version)
-            lacking = missing(awake, style, scope, wanted)
+            lacking = missing([*awake, *old], style, scope, wanted)
             if not lacking:
                 continue
             holder = next((row for row in awake if brings(row, style, scope)), None)
             if holder is None:
-                steps.append(Step(action="create", style=style, scope=scope, url=url, types=wanted, missing=lacking))
+                steps.append(Step(action="create", style=style, scope=scope, url=url, types=lacking, missing=lacking))
                 continue
             types = tuple(dict.fromkeys([*holder["enabled_events"], *lacking]))
             holder["enabled_events"] = list(types)

@@ -28,6 +28,7 @@ Start = Callable[..., Box]
 ME = Actor(who="test", reason="because")
 PLATFORM = "acct_platform_sandbox"
 NEW, OLD = "2026-10-14.preview", "2026-06-10.preview"
+GENERAL = "2026-06-24.dahlia"
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +99,31 @@ async def test_destinations_of_others_are_left_alone(services: Services, box: Bo
     before = await destinations.listed(services)
     assert len((await destinations.ensure(services, ME, url=None, yes=True))["steps"]) == 4
     assert before[0] in await destinations.listed(services)
+
+
+async def test_a_classic_endpoint_is_listed_counts_and_is_told_when_it_doubles_or_is_off(
+    services: Services, box: Box
+) -> None:
+    url = "https://cards.example.com/webhooks/stripe"
+    every = sorted(rules.needed("snapshot", NEW))
+    body: Any = {"url": url, "enabled_events": every, "connect": True, "api_version": GENERAL}
+    made = box.stripe.v1.webhook_endpoints.create(body)
+    box.stripe.v1.webhook_endpoints.create({"url": "https://other.example.com/", "enabled_events": ["*"]})
+    listed = {row["id"]: row for row in await destinations.listed(services)}
+    assert (listed[made.id]["api"], listed[made.id]["scopes"], listed[made.id]["url"]) == ("v1", ["@accounts"], url)
+    plan = (await destinations.ensure(services, ME, url=None, yes=True))["steps"]
+    assert ("snapshot", "@accounts") not in {(step["style"], step["scope"]) for step in plan}
+    assert [state for state, _ in await about(services, "destinations")] == []
+    assert [says for _, says in await about(services, f"destination {made.id}")] == [
+        f"its snapshots are rendered in {GENERAL}, we speak {NEW}"
+    ]
+    box.control("POST", "destinations", {"url": url, "secret": "whsec_x", "event_payload": "snapshot"})
+    ((state, says),) = await about(services, "webhook endpoint")
+    assert (state, says.startswith(f"{len(every)} types come twice")) == ("warning", True)
+    box.stripe.v1.webhook_endpoints.update(made.id, {"disabled": True})
+    assert await about(services, "webhook endpoint") == [
+        ("warning", "a webhook endpoint of v1 that is disabled at Stripe")
+    ]
 
 
 @pytest.mark.parametrize("version", [NEW, OLD])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.errors import Unavailable
+from app.ops import destinations as listed
 from app.ops.doctor.check import Check, worse_than
 from app.ops.parts import Parts
 from app.stripe import destinations
@@ -28,9 +30,9 @@ async def look(parts: Parts) -> list[Check]:
         says = "this key may not list them"
         return [*found, Check(check="destinations", state="warning", says=says, do="look in Stripe's dashboard")]
     try:
-        rows = await parts.stripe.list_all(destinations.PATH, {"include": ["webhook_endpoint.url"]}, None)
-    except TimeoutError as error:
-        return [*found, Check(check="destinations", state="warning", says=str(error), do="try again")]
+        rows = await listed.rows(parts)
+    except Unavailable as error:
+        return [*found, Check(check="destinations", state="warning", says=error.message, do="try again")]
     at = None if parts.settings.public_url is None else parts.settings.base_url + destinations.DOOR
     return found + against_catalogue(rows, parts.settings.stripe_api_version, at)
 
@@ -50,8 +52,9 @@ def against_catalogue(rows: Sequence[Mapping[str, Any]], version: str, url: str 
     found = [
         Check(check=f"destination {row.get('id')}", state="wrong", says=f"is {row.get('status')} at Stripe", do=ENSURE)
         for row in mine
-        if not destinations.enabled(row)
+        if not destinations.enabled(row) and not destinations.is_classic(row)
     ]
+    found += _classic(mine)
     live = [row for row in mine if destinations.enabled(row)]
     if not live:
         says = f"none of {len(rows)} at Stripe posts to {url or destinations.DOOR}: no event reaches us"
@@ -70,6 +73,25 @@ def against_catalogue(rows: Sequence[Mapping[str, Any]], version: str, url: str 
         if row.get("snapshot_api_version") not in (None, version)
     ]
     return found or [Check(check="destinations", state="ok", says=f"{len(live)} enabled, every type in both scopes")]
+
+
+def _classic(mine: Sequence[Mapping[str, Any]]) -> list[Check]:
+    """Webhook endpoints of v1 that post to us: those that are off, and what comes twice because of them."""
+    found = [
+        Check(
+            check=f"webhook endpoint {row['id']}",
+            state="warning",
+            says=f"a webhook endpoint of v1 that is {row['status']} at Stripe",
+            do=f"delete it at Stripe if nobody needs it; what it brought: {ENSURE}",
+        )
+        for row in mine
+        if destinations.is_classic(row) and not destinations.enabled(row)
+    ]
+    for old, new, types in destinations.twice(mine):
+        says = f"{len(types)} types come twice, from here and from {new.get('id')}: {', '.join(types[:4])}"
+        do = "harmless, each has one effect; delete this endpoint of v1 at Stripe"
+        found.append(Check(check=f"webhook endpoint {old['id']}", state="warning", says=says, do=do))
+    return found
 
 
 def _covered(live: Sequence[Mapping[str, Any]], style: str, scope: str, version: str) -> list[Check]:

@@ -20,6 +20,7 @@ class Destination(BaseModel):
     """An event destination."""
 
     id: str = Field(description="Stripe's id.", examples=["ed_test_65SDemo"])
+    api: str = Field(description="v2: event destination; v1: webhook endpoint.", examples=["v2"])
     name: str | None = Field(description="Its name.", examples=["cardrail thin @accounts"])
     status: str | None = Field(description="enabled or disabled.", examples=["enabled"])
     style: str | None = Field(description="thin or snapshot.", examples=["thin"])
@@ -68,7 +69,7 @@ class Examined(BaseModel):
 
 @router.get("/destinations", response_model=schemas.Listed[Destination], responses=documented(400, 401, 403, 422, 503))
 async def list_destinations(services: Svc, _who: Admin, asked: Annotated[Page, Depends(page(str))]) -> Response:
-    """The event destinations at Stripe."""
+    """The event destinations at Stripe, and its webhook endpoints of v1."""
     return asked.of_whole(await destinations.listed(services), "id")
 
 

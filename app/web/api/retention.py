@@ -34,9 +34,11 @@ class Through(BaseModel):
 class Retention(BaseModel):
     """What is due."""
 
-    found: Count = Field(description="Events that are old enough and were not looked at yet.")
-    days: Count = Field(description="After how many days they are.")
-    through: Through = Field(description="How far each pass is.")
+    found: Count = Field(
+        description="Events that are old enough and were not looked at yet.", examples=[{"bodies": 0, "rows": 0}]
+    )
+    days: Count = Field(description="After how many days they are.", examples=[{"bodies": 90, "rows": 400}])
+    through: Through = Field(description="Up to when each pass has looked.")
     checkpoints: int = Field(description="Accounts whose rebuild begins at a checkpoint.", examples=[0])
 
 
@@ -44,11 +46,13 @@ class Retained(BaseModel):
     """What went, or would be looked at."""
 
     dry_run: bool = Field(description="Whether it only looked.", examples=[True])
-    found: Count | None = Field(None, description="What it would look at; only when dry.")
+    found: Count | None = Field(
+        None, description="What it would look at; only when dry.", examples=[{"bodies": 0, "rows": 0}]
+    )
     bodies_dropped: int = Field(0, description="Bodies that went.", examples=[0])
     rows_deleted: int = Field(0, description="Rows that went.", examples=[0])
     kept: int = Field(0, description="Events that were looked at and keep their body.", examples=[0])
-    left: Count | None = Field(None, description="What is still to be looked at.")
+    left: Count | None = Field(None, description="What is still to be looked at.", examples=[{"bodies": 0, "rows": 0}])
 
 
 @router.get("/retention", response_model=Retention, responses=documented(401, 403))
