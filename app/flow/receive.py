@@ -186,7 +186,7 @@ class Receiver:
     async def _store_once(self, batch: list[_Waiter]) -> None:
         rows, firsts = _folded(batch)
         async with _connection(self._pool) as connection:
-            new = await events.insert_events(connection, rows)
+            new = await events.insert_events(connection, rows, alone=True)
             if repeats := {row.key: row.deliveries for row in rows if row.key not in new}:
                 await self._count(connection, repeats)
             # Answered before the connection goes back: that takes a turn of the loop or two.

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from app.stripe import envelope as envelopes
 from app.stripe.envelope import Envelope
 from app.web import problems
 from app.web.bodies import drain
+from app.web.one_write import Prepared
 
 LOG = get_logger(__name__)
 
@@ -34,13 +36,7 @@ BODY_MAX_BYTES = 1_048_576
 DIAGNOSES_PER_S = 10
 
 _LIVEMODE = re.compile(rb'"livemode"\s*:\s*(true|false)')
-_BODY = b'{"received": true}'
-_START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))],
-}
-_END = {"type": "http.response.body", "body": _BODY}
+_RECEIVED = Prepared(HTTPStatus.OK, b"application/json", b'{"received": true}')
 
 Authorize = Callable[[Envelope, bytes], Awaitable[Response]]
 
@@ -141,8 +137,7 @@ class Endpoint:
             found = await self._answer(_header(scope, b"stripe-signature"), body)
             if found is None:
                 metrics.ack(time.perf_counter() - begun)
-                await send(_START)
-                await send(_END)
+                await _RECEIVED.send(send)
                 return
             answer = found
         await answer(scope, receive, send)

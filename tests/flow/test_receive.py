@@ -60,6 +60,35 @@ async def test_fifty_at_once_are_one_event(receiver: Receiver, pool: db.Pool) ->
     assert await pool.fetchval("SELECT array_agg(deliveries) FROM events") == [50]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_another_process_that_stores_the_same_event_first_leaves_a_repeat(
+    receiver: Receiver, pool: db.Pool, keys: Keys, dsn: str, count: int
+) -> None:
+    other = await db.connect(dsn, keys=keys)
+    first = other.transaction()
+    await first.start()
+    await other.execute(
+        "INSERT INTO events (account_id, event_id, source, type, kind, created, status)"
+        " VALUES ('acct_1', 'evt_0', 'webhook', 'issuing_card.created', 'snapshot', now(), 'applied')"
+    )
+    ours = [asyncio.create_task(receiver.accept(event(f"evt_{n}"), PAYLOAD)) for n in range(count)]
+    await until(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+    await first.commit()
+    answers = [await one for one in ours]
+    assert [answer.new for answer in answers] == [False, True, True][:count]
+    await receiver.settle()
+    assert await pool.fetchval("SELECT array_agg(deliveries ORDER BY event_id) FROM events") == [2, 1, 1][:count]
+    await other.close()
+
+
+async def until(pool: db.Pool, question: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if await pool.fetchval(question):
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_concurrent_deliveries_share_transactions(receiver: Receiver, pool: db.Pool) -> None:
     await asyncio.gather(*(receiver.accept(event(f"evt_{n}"), PAYLOAD) for n in range(200)))
     assert await pool.fetchval("SELECT count(*) FROM events") == 200

@@ -1,14 +1,17 @@
 """What is written within one turn leaves as one, in order, and nothing is held back."""
 
 import asyncio
+from http import HTTPStatus
 
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.one_write import HELD_MAX_BYTES, OneWriteProtocol
+from app.web.one_write import HELD_MAX_BYTES, OneWriteProtocol, Prepared
 from tests.patience import PATIENCE_S
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -44,7 +47,11 @@ async def _asked(request: bytes, body: bytes, *, of: int) -> Recording:
     async def endpoint(_request: Request) -> Response:
         return PlainTextResponse(body)
 
-    config = uvicorn.Config(Starlette(routes=[Route("/", endpoint)]), log_config=None, lifespan="off")
+    return await _served(Starlette(routes=[Route("/", endpoint)]), request, of=of)
+
+
+async def _served(app: ASGIApp, request: bytes, *, of: int, access_log: bool = True) -> Recording:
+    config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=access_log)
     config.load()
     state = uvicorn.Server(config).server_state
     transport = Recording()
@@ -85,3 +92,41 @@ async def test_a_large_answer_is_whole() -> None:
     transport = await _asked(GET, body, of=1)
 
     assert b"".join(transport.writes).endswith(b"\r\n\r\n" + body)
+
+
+PREPARED = Prepared(HTTPStatus.OK, b"application/json", b"{}")
+
+
+async def prepared(_scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await PREPARED.send(send)
+
+
+async def by_hand(_scope: Scope, receive: Receive, send: Send) -> None:
+    """The same answer through each of uvicorn's checks."""
+
+    async def relay(message: Message) -> None:
+        await send(message)
+
+    await receive()
+    await PREPARED.send(relay)
+
+
+@pytest.mark.parametrize("access_log", [False, True])
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+async def test_a_prepared_answer_is_to_the_byte_what_uvicorn_would_have_written(close: bytes, access_log: bool) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: x\r\n%bContent-Length: 2\r\n\r\n{}" % close
+
+    quick = await _served(prepared, request, of=1, access_log=access_log)
+    usual = await _served(by_hand, request, of=1, access_log=access_log)
+
+    assert b"".join(quick.writes) == b"".join(usual.writes)
+    assert quick.closed == usual.closed == bool(close)
+
+
+async def test_prepared_answers_to_requests_sent_in_one_go_are_whole() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+    transport = await _served(prepared, request * 3, of=3, access_log=False)
+
+    assert b"".join(transport.writes).count(b"\r\n\r\n{}") == 3
