@@ -79,11 +79,18 @@ def run(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; absent: CARDRAIL_PORT.")] = None,
 ) -> None:
     """Service, worker and, without a Stripe key, the sandbox, until Ctrl-C; prints the URLs and an API key."""
-    given = _at(settings(), host, port)
+    given = _with_ports(_at(settings(), host, port))
     configure_logging(level=given.log_level, form=given.log_format)
     if given.admin_key is None:
         given = given.but(admin_key=f"ck_{secrets.token_hex(24)}")
     ending(lambda: asyncio.run(_run(given)))
+
+
+def _with_ports(given: Settings) -> Settings:
+    """Choose the free ports now that were left open: each part must be told the other's."""
+    from app.demo.processes import free_port  # noqa: PLC0415 - `serve` and `worker` need none
+
+    return given.but(port=given.port or free_port(), sandbox_port=given.sandbox_port or free_port())
 
 
 async def _run(given: Settings) -> None:
