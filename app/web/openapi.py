@@ -38,7 +38,13 @@ TAGS = {
 }
 
 
-class _Plain(yaml.SafeDumper):
+try:
+    from yaml import CSafeDumper as Dumper  # libyaml's, three times as quick, writes the same
+except ImportError:  # PyYAML was built without it
+    from yaml import SafeDumper as Dumper  # type: ignore[assignment]  # as good, only slower
+
+
+class _Plain(Dumper):
     """YAML without anchors: each place says in full what it means."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the dumper's own signature

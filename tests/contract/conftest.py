@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from app.demo.processes import Processes, running
 from app.store import db, embedded
-from tests.conftest import _admin
+from tests.conftest import cloned
 from tests.patience import PATIENCE_S
 
 DESCRIPTION = Path(__file__).resolve().parents[2] / "openapi.yaml"
@@ -30,10 +30,10 @@ class Live:
 
 @pytest_asyncio.fixture(scope="session")
 async def live(
-    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: embedded.Embedded, admin: db.Connection, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Live]:
     name = f"contract{next(_numbers)}"
-    await _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(cloned(name, template))
     dsn = postgres.dsn(name)
     async with running(dsn, tmp_path_factory.mktemp("contract"), SETTINGS) as parts:
         async with httpx.AsyncClient(base_url=parts.sandbox_url, timeout=PATIENCE_S) as sandbox:

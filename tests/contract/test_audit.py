@@ -10,7 +10,6 @@ from tests.contract.conftest import DESCRIPTION, Live
 from tests.contract.test_schemathesis import ACCOUNT, lay_out, park
 from tests.patience import PATIENCE_S
 
-DOCUMENT: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
 CHANGES_NOTHING = {"try_authorization"}
 REACHED_MIN = 35
 """Of the others the thing they act on is not laid out; the folder of each has tests of its own."""
@@ -53,9 +52,10 @@ async def test_every_write_leaves_a_row_in_the_audit(live: Live) -> None:
 
 def writes() -> list[tuple[str, str, dict[str, Any]]]:
     """The write operations, those that take something away last: a rebuild finds no log that explains the account."""
+    document: dict[str, Any] = yaml.load(DESCRIPTION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     found = [
         (path, method, operation)
-        for path, item in DOCUMENT["paths"].items()
+        for path, item in document["paths"].items()
         for method, operation in item.items()
         if method != "get" and path.startswith("/v1")
     ]

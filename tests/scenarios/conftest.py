@@ -13,6 +13,7 @@ import pytest_asyncio
 from app.demo.fleet import Drive, Member
 from app.demo.processes import Processes, running
 from app.store import db, embedded
+from tests.conftest import cloned
 from tests.patience import PATIENCE_S
 
 OLD, NEW = "2026-06-10.preview", "2026-10-14.preview"
@@ -73,7 +74,7 @@ async def shared(
     name = f"fleet_{folder.name.replace('-', '_')}"
     admin = await db.connect(postgres.dsn("postgres"))
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await admin.execute(cloned(name, template))
         async with opened(postgres.dsn(name), folder, settings) as one:
             yield one
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -31,6 +31,7 @@ from app.store import (
     views,
 )
 from app.store.feed import Place
+from tests.conftest import cloned
 
 GROWING = frozenset({"accounts", "events", "objects", "journal", "outbox", "decisions", "notices"})
 ROWS_MAX = 1_000
@@ -131,17 +132,15 @@ class Watched(asyncpg.Connection):  # type: ignore[misc]  # asyncpg brings no ty
 
 
 @pytest_asyncio.fixture(scope="module")
-async def seeded(postgres: embedded.Embedded, template: str) -> AsyncIterator[str]:
+async def seeded(postgres: embedded.Embedded, admin: db.Connection, template: str) -> AsyncIterator[str]:
     """A database with tens of thousands of rows, as it looks after a while; tests leave it as it is."""
-    admin = await db.connect(postgres.dsn("postgres"))
-    await admin.execute(f"CREATE DATABASE plans TEMPLATE {template}")
+    await admin.execute(cloned("plans", template))
     conn = await db.connect(postgres.dsn("plans"))
     for statement in _SEED:
         await conn.execute(statement)
     await conn.close()
     yield postgres.dsn("plans")
     await admin.execute("DROP DATABASE plans WITH (FORCE)")
-    await admin.close()
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
