@@ -6,7 +6,8 @@ that sealed columns are read and written with.
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -92,6 +93,26 @@ async def open_pool(
     for connection in opened:
         await pool.release(connection)
     return pool
+
+
+@contextlib.asynccontextmanager
+async def borrow(pool: Pool, *, within_s: float) -> AsyncIterator[Connection]:
+    """A connection for at most ``within_s``; it is cut off then, and what runs on it fails as a lost connection does.
+
+    A server that hangs answers neither the statement nor the request to cancel it, so giving up politely, or rolling
+    back, would wait as long again.
+    """
+    async with asyncio.timeout(within_s):
+        connection = await pool.acquire()
+    cut = asyncio.get_running_loop().call_later(within_s, connection.terminate)
+    try:
+        yield connection
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    finally:
+        cut.cancel()
+        await pool.release(connection)
 
 
 def _settings(name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:

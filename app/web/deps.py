@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.errors import BadInput, Conflict, Forbidden, Unauthenticated
-from app.store import audit, idempotency, keys
+from app.store import audit, db, idempotency, keys
 from app.web.throttle import Throttle
 from app.wiring import Services
 
@@ -31,6 +31,9 @@ KEY_TRUSTED_S = 0.5
 """How long a key that was found valid is not looked up again: below the second within which a revocation must work."""
 KEYS_REMEMBERED_MAX = 10_000
 LIMIT_MAX = 200
+READ_MAX_S = 8.0
+WRITE_MAX_S = 15.0
+"""How long one request may keep a connection: then the database is taken for hanging, and the answer is 503."""
 
 Row = Mapping[str, Any]
 
@@ -97,7 +100,7 @@ Svc = Annotated[Services, Depends(_given)]
 @asynccontextmanager
 async def reading(services: Services) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the API's own pool, for reads."""
-    async with services.api_pool.acquire() as conn:
+    async with db.borrow(services.api_pool, within_s=READ_MAX_S) as conn:
         yield conn
 
 
@@ -291,7 +294,7 @@ class Write:
         self, work: Work, body: BaseModel | None = None, *, status: int = 202, reason: str | None = None
     ) -> Response:
         """Run ``work`` once and answer with what it returns."""
-        async with self.services.pool.acquire() as conn, conn.transaction():
+        async with db.borrow(self.services.pool, within_s=WRITE_MAX_S) as conn, conn.transaction():
             if self.key is not None:
                 earlier = await self._earlier(conn, self._fingerprint(body))
                 if earlier is not None:

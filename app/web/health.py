@@ -1,6 +1,5 @@
 """Health: is the process alive, can it serve, and its metrics. No API key is needed."""
 
-import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -9,7 +8,7 @@ from starlette.routing import Route
 
 from app import metrics
 from app.errors import ConfigError
-from app.store import heartbeats, schema
+from app.store import db, heartbeats, schema
 from app.web.deps import services_of
 from app.wiring import Services
 
@@ -32,7 +31,7 @@ async def readyz(request: Request) -> Response:
 async def look(services: Services) -> dict[str, dict[str, Any]]:
     """Each check with ``ok`` and a sentence."""
     try:
-        async with asyncio.timeout(DATABASE_TIMEOUT_S), services.api_pool.acquire() as conn:
+        async with db.borrow(services.api_pool, within_s=DATABASE_TIMEOUT_S) as conn:
             age_s = await heartbeats.newest_age_s(conn)
     except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer, and that is the news
         return {"database": _check(ok=False, said=type(error).__name__)}
