@@ -48,7 +48,7 @@ async def test_a_key_is_made_shown_once_listed_and_revoked(environment: str, poo
     listed = (await told("keys", "list"))["data"]
     assert [(k["id"], k["scope"]) for k in listed] == [(made["id"], "operate")]
     assert made["key"] not in json.dumps(listed)
-    assert (await told("keys", "revoke", made["id"]))["revoked_at"] is not None
+    assert (await told("keys", "revoke", made["id"], "--yes"))["revoked_at"] is not None
     async with pool.acquire() as conn:
         assert await keys.find(conn, made["key"]) is None
     assert (await cardrail("keys", "revoke", "key_none")).exit_code == 1
@@ -184,7 +184,18 @@ async def test_the_committed_description_is_what_the_code_says() -> None:
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["accounts", "show"], ["events", "list", "--limit", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["accounts", "show"],
+        ["accounts", "list", "--state", "odd"],
+        ["events", "list", "--limit", "0"],
+        ["events", "list", "--status", "odd"],
+        ["events", "replay", "evt_1", "--mode", "odd"],
+        ["commands", "list", "--status", "odd"],
+    ],
+)
 async def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     assert (await cardrail(*arguments)).exit_code == 2
 

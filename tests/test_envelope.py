@@ -80,6 +80,15 @@ def test_a_thin_event_is_read_with_its_twin() -> None:
     assert found.created == datetime(2026, 10, 14, 9, 21, 7, 412_000, UTC)
 
 
+def test_half_of_a_surrogate_pair_costs_no_event() -> None:
+    body = json.dumps({**SNAPSHOT, "data": {"object": {"id": "ic_1", "cut": "\ud83d", "whole": "\\ud83d \U0001f600"}}})
+    found = read(body.encode(), PLATFORM)
+    assert isinstance(found, Envelope)
+    assert found.event_id == SNAPSHOT["id"]
+    named = json.dumps({**SNAPSHOT, "id": "evt_\ud83d"}).encode()
+    assert read(named, PLATFORM) != found
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

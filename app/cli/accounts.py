@@ -24,6 +24,7 @@ from app.errors import NotFound
 from app.ops import chains, requests
 from app.store import views
 from app.web import shown
+from app.web.schemas import State
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -40,7 +41,7 @@ async def _row(desk: Desk, account_id: str) -> views.Row:
 
 @app.command("list")
 def every(
-    state: Annotated[str | None, typer.Option(help="Lifecycle state.")] = None,
+    state: Annotated[State | None, typer.Option(help="Lifecycle state.")] = None,
     country: Annotated[str | None, typer.Option(help="Country.")] = None,
     held: Annotated[bool | None, typer.Option("--held/--not-held", help="Held or not.")] = None,
     stuck: Annotated[bool | None, typer.Option("--stuck/--not-stuck", help="Past a deadline, or parked.")] = None,

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import asyncpg
 import orjson
@@ -27,6 +27,12 @@ from app.wiring import keys_of, load_programme, open_database
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")]
+EventStatus = Annotated[
+    Literal["pending", "applied", "ignored", "parked"] | None, typer.Option(help="Only in this status.")
+]
+EventSource = Annotated[
+    Literal["webhook", "response", "poll", "request", "timer"] | None, typer.Option(help="Only from this source.")
+]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
 
 WRONG_USAGE = frozenset({ConfigError.default_code, "request_unreadable", "account_unnamed", "not_the_sandbox"})

@@ -6,13 +6,26 @@ from typing import Annotated, Any
 import typer
 
 from app.cli import ops
-from app.cli.desk import AsJson, Desk, Limit, WhyOption, Yes, at_desk, show_rows, show_thing, would
+from app.cli.desk import (
+    AsJson,
+    Desk,
+    EventSource,
+    EventStatus,
+    Limit,
+    WhyOption,
+    Yes,
+    at_desk,
+    show_rows,
+    show_thing,
+    would,
+)
 from app.cli.jobs import in_words
 from app.errors import Conflict, NotFound
 from app.ops import requests
 from app.store import replays as jobs
 from app.store import views
 from app.web import shown, whole
+from app.web.api.commands import Status
 
 events = typer.Typer(no_args_is_help=True)
 commands = typer.Typer(no_args_is_help=True)
@@ -28,8 +41,8 @@ Account = Annotated[str | None, typer.Option(help="Only of this account.")]
 def list_events(
     account: Account = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
-    status: Annotated[str | None, typer.Option(help="pending, applied, ignored or parked.")] = None,
-    source: Annotated[str | None, typer.Option(help="webhook, response, poll, request or timer.")] = None,
+    status: EventStatus = None,
+    source: EventSource = None,
     since: Since = None,
     until: Since = None,
     limit: Limit = 50,
@@ -96,9 +109,7 @@ def ignore_event(event_id: EventId, reason: WhyOption, yes: Yes = False, as_json
 @commands.command("list")
 def list_commands(
     account: Account = None,
-    status: Annotated[
-        str | None, typer.Option(help="pending, in_flight, unknown, settled, rejected or parked.")
-    ] = None,
+    status: Annotated[Status | None, typer.Option(help="Only in this status.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,

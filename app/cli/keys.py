@@ -57,6 +57,9 @@ def every(as_json: AsJson = False) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID")],
     reason: WhyOption = "asked for on the command line",
+    yes: Annotated[  # noqa: ARG001 - who types it everywhere may type it here
+        bool, typer.Option("--yes", help="One key is revoked without it, too.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key for good; every process refuses it within a second."""

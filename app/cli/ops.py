@@ -8,7 +8,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import asyncpg
 import typer
@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli.desk import (
     AsJson,
+    EventSource,
+    EventStatus,
     WhyOption,
     Yes,
     ending,
@@ -40,7 +42,8 @@ from app.store import audit, keys, replays
 from app.wiring import Services, open_services
 
 EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
-Mode = Annotated[str, typer.Option(help="state: no command leaves; resume: the next step may follow; force: again.")]
+Modes = Literal["state", "resume", "force"]
+MODE = "state: no command leaves; resume: the next step may follow; force: again."
 Progressing = Callable[[int, int], None]
 FOLLOW_EVERY_S = 0.2
 WHY = "asked for on the command line"
@@ -75,7 +78,7 @@ def _undone(*, as_json: bool) -> None:
 
 def replay_event(
     event_id: EventId,
-    mode: Mode = "resume",
+    mode: Annotated[Modes | None, typer.Option(help=f"{MODE} Absent: resume, or state of what was applied.")] = None,
     reason: WhyOption = WHY,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -83,12 +86,13 @@ def replay_event(
     """Replay one event; without --yes say which transitions and commands would follow."""
 
     async def work(services: Services) -> dict[str, Any]:
-        _check_mode(mode, reason, yes=yes)
+        _check_reason(mode, reason, yes=yes)
         async with services.pool.acquire() as conn:
             row = await replay.found_event(conn, event_id)
+            fitting = mode or ("state" if row["status"] == "applied" else "resume")
             if yes:
-                return await _replayed(services, conn, row, mode, who(reason))
-            planned = await replay.plan(conn, services, row, mode)
+                return await _replayed(services, conn, row, fitting, who(reason))
+            planned = await replay.plan(conn, services, row, fitting)
             return {"dry_run": True, "would": planned.does, **planned.report()}
 
     show_thing(run(work, as_json=as_json), as_json=as_json)
@@ -96,9 +100,7 @@ def replay_event(
         _undone(as_json=as_json)
 
 
-def _check_mode(mode: str, reason: str, *, yes: bool) -> None:
-    if mode not in replay.MODES:
-        raise BadInput(f"The mode is one of {', '.join(replay.MODES)}.", code="bad_mode")
+def _check_reason(mode: str | None, reason: str, *, yes: bool) -> None:
     if mode == "force" and yes and reason == WHY:
         raise BadInput("A forced replay needs a --reason.", code="bad_replay")
 
@@ -116,11 +118,11 @@ async def _replayed(
 def start_replay(
     account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
-    status: Annotated[str | None, typer.Option(help="pending, applied, ignored or parked.")] = None,
-    source: Annotated[str | None, typer.Option(help="webhook, response, poll, request or timer.")] = None,
+    status: EventStatus = None,
+    source: EventSource = None,
     since: Annotated[str | None, typer.Option(help="RFC 3339: arrived then or later.")] = None,
     until: Annotated[str | None, typer.Option(help="RFC 3339: arrived before.")] = None,
-    mode: Mode = "state",
+    mode: Annotated[Modes, typer.Option(help=MODE)] = "state",
     rate: Annotated[int, typer.Option(min=1, max=jobs.RATE_MAX, help="Events a second at most.")] = 100,
     reason: WhyOption = WHY,
     yes: Yes = False,
@@ -134,7 +136,7 @@ def start_replay(
     asked = {"account": account, "type": type_, "status": status, "source": source, **times}
 
     async def work(services: Services) -> dict[str, Any]:
-        _check_mode(mode, reason, yes=yes)
+        _check_reason(mode, reason, yes=yes)
         async with services.pool.acquire() as conn, conn.transaction():
             actor = who(reason)
             made = await jobs.start(conn, services, asked, mode=mode, rate=rate, dry_run=not yes, actor=actor)

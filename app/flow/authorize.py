@@ -23,6 +23,7 @@ from app.machines.programme import HARD_CAP, Authorization
 from app.machines.purchase import request_of
 from app.store.db import Pool
 from app.store.decisions import Decided
+from app.stripe.body import ANYTHING, decoded
 from app.stripe.envelope import Envelope
 
 LOG = structlog.get_logger()
@@ -143,7 +144,7 @@ class Authorizer:
 
 
 def _authorization(body: bytes) -> dict[str, object]:
-    event = msgspec.json.decode(body)
+    event = decoded(body, ANYTHING)
     data = event.get("data") if isinstance(event, dict) else None
     found = data.get("object") if isinstance(data, dict) else None
     if not isinstance(found, dict):

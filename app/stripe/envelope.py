@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from app.stripe.body import decoded
+
 ID_LENGTH_MAX = 255
 CREATED_MIN = 946_684_800  # 2000-01-01: no event of Stripe's is older
 CREATED_MAX = 4_102_444_800  # 2100-01-01
@@ -58,7 +60,7 @@ def read(body: bytes, platform_account: str) -> Envelope | Refused:
     except UnicodeDecodeError as wrong:
         return Refused("body_not_utf8", f"The body is not UTF-8 (byte {wrong.start}).")
     try:
-        raw = _decoder.decode(body)
+        raw = decoded(body, _decoder)
     except msgspec.ValidationError:
         return Refused("body_no_event", "The body is JSON, but no event object.")
     except (msgspec.DecodeError, RecursionError, ValueError):

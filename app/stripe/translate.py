@@ -12,6 +12,7 @@ import msgspec
 
 from app.machines.events import Happening, Json, Observed
 from app.stripe import alerts, catalog
+from app.stripe.body import ANYTHING, decoded
 from app.stripe.objects import observe
 
 _URL = re.compile(r"/v[12](/[A-Za-z0-9_\-]+)+", re.ASCII)
@@ -174,7 +175,7 @@ def _with_funds(event_type: str, seen: Observed) -> Observed:
 
 def _json(payload: bytes) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(payload)
+        body = decoded(payload, ANYTHING)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Poisoned("bad_json", "The payload is no JSON.") from error
     if not isinstance(body, dict):

@@ -234,7 +234,6 @@ CODES: tuple[Code, ...] = (
     Code("openapi_differs", 500, "openapi.yaml is not what the code says.", "`make openapi`.", ("cli",)),
     Code("embedded_database_failed", 503, "The embedded PostgreSQL did not start.", "See its log.", ("cli",)),
     Code("not_the_sandbox", 400, "Purchases are simulated in the sandbox only.", "Unset `STRIPE_API_KEY`.", ("cli",)),
-    Code("bad_mode", 400, "No such mode of replay.", "See `--help`.", ("cli",)),
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
     # Subscriptions to notices
     Code(

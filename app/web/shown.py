@@ -120,6 +120,16 @@ def balances(value: object) -> dict[str, Any]:
     return {"balances": each, "negative": [c for c in currencies if each[c]["available"] < 0]}
 
 
+def moneys(value: object) -> dict[str, Any] | None:
+    """A financial account's balance as Stripe shapes it: each part, and in it each currency's money."""
+    if not isinstance(value, dict):
+        return None
+    return {
+        part: {c: money(amount, c) for c, amount in held.items()} if isinstance(held, dict) else held
+        for part, held in value.items()
+    }
+
+
 _BALANCE_PARTS = ("available", "inbound_pending", "outbound_pending")
 
 
@@ -134,8 +144,11 @@ def chained_line(row: Row, behind: dict[str, Any]) -> dict[str, Any]:
 
 def thing(row: Row) -> dict[str, Any]:
     """An object: what Stripe's says, under what we say of it."""
+    data = parsed(row["data"]) or {}
+    if row["kind"] == "financial_account" and "balance" in data:
+        data = {**data, "balance": moneys(data["balance"])}
     return {
-        **(parsed(row["data"]) or {}),
+        **data,
         "id": row["object_id"],
         "kind": row["kind"],
         "state": row["state"],

@@ -40,6 +40,15 @@ async def test_brakes_are_set_listed_and_released(desk: Services) -> None:
     ]
 
 
+async def test_a_replay_without_a_mode_fits_the_event(desk: Services) -> None:
+    await deliver(desk.pool, "issuing_card.created", None)
+    await desk.pool.execute("INSERT INTO accounts (account_id) SELECT account_id FROM events")
+    for status, mode in (("parked", "resume"), ("applied", "state")):
+        await desk.pool.execute("UPDATE events SET status = $1", status)
+        event_id = await desk.pool.fetchval("SELECT event_id FROM events")
+        assert (await told("events", "replay", event_id))["mode"] == mode
+
+
 async def test_everything_of_a_fingerprint_is_answered_at_once(desk: Services) -> None:
     for _ in range(2):
         await deliver(desk.pool, "issuing_card.created", None)

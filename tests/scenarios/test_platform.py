@@ -29,7 +29,10 @@ async def platform(world: World) -> dict[str, Any]:
 
 
 async def usd(world: World, value: int) -> None:
-    await until(lambda: platform(world), lambda p: (p["balance"] or {}).get("available", {}).get("usd") == value, "usd")
+    wanted = {"value": value, "currency": "usd"}
+    await until(
+        lambda: platform(world), lambda p: (p["balance"] or {}).get("available", {}).get("usd") == wanted, "usd"
+    )
 
 
 async def test_money_finds_its_way_to_the_platform(worded: World) -> None:

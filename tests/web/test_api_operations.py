@@ -160,7 +160,7 @@ async def test_the_platform_shows_balance_masked_addresses_and_waiting_funding(
     )
     seen = (await api.get("/v1/platform")).json()
     assert seen["financial_account"] == {"id": "fa_platform", "status": "open"}
-    assert seen["balance"]["available"] == {"usd": 1000}
+    assert seen["balance"]["available"] == {"usd": {"value": 1000, "currency": "usd"}}
     assert seen["addresses"][0]["bank_account"]["aba"]["account_number"] == "000123456789"
     assert (seen["funding_waiting"]["count"], seen["funding_waiting"]["amount"]["value"]) == (1, 10_000)
     masked = (await anyone.get("/v1/platform", headers=await with_key("read"))).json()

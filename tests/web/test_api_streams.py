@@ -188,6 +188,13 @@ async def test_a_reader_that_takes_nothing_is_dropped_and_costs_no_memory() -> N
     assert await seat.take() == []
 
 
+async def test_a_bare_seq_resumes_the_stream_of_one_account(live: httpx.AsyncClient, services: Services) -> None:
+    await add_account(services.pool, "acct_1")
+    await write(services.pool, "acct_1", 1, 2)
+    [(name, _)] = await read(live, "/v1/accounts/acct_1/stream", 1, last="1")
+    assert name == "acct_1:2"
+
+
 async def test_a_foreign_last_event_id_is_refused(api: httpx.AsyncClient, services: Services) -> None:
     await add_account(services.pool, "acct_1")
     for path in ("/v1/accounts/acct_1/stream", "/v1/stream"):

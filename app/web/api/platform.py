@@ -65,8 +65,9 @@ class Platform(BaseModel):
 
     account: schemas.AccountId
     financial_account: schemas.FinancialAccount | None = Field(description="The account that funds the others.")
-    balance: dict[str, Any] | None = Field(
-        description="Minor units per currency, as last read.", examples=[{"available": {"usd": 1_000_000}}]
+    balance: dict[str, dict[str, schemas.Money]] | None = Field(
+        description="Available, inbound_pending and outbound_pending per currency, as last read.",
+        examples=[{"available": {"usd": {"value": 1_000_000, "currency": "usd"}}}],
     )
     balance_at: schemas.Time | None = Field(
         description="When the balance last differed.", examples=["2026-11-24T10:00:00Z"]
@@ -141,7 +142,7 @@ async def read_platform(services: Svc, who: Reader) -> Response:
         {
             "account": services.platform_account,
             "financial_account": shown_account,
-            "balance": balance,
+            "balance": shown.moneys(balance),
             "balance_at": None if account is None else account["observed_at"],
             "low_balance": {"threshold": shown.money(threshold, "usd"), "low": usd is not None and usd < threshold},
             "addresses": [_address(address, who) for address in addresses],

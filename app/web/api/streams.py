@@ -48,6 +48,8 @@ async def stream_account(
 ) -> Response:
     """Journal lines of one account as they are written; without `Last-Event-ID` from the first one on.
 
+    A `Last-Event-ID` is one of this stream, or a line's bare `seq`.
+
     The stream ends when the client reads too slowly or its key is revoked; resume with `Last-Event-ID`.
     """
     async with reading(services) as conn:
@@ -78,7 +80,7 @@ def _key(request: Request) -> str:
 
 def _seq(given: str, account_id: str) -> int:
     account, _, seq = given.rpartition(":")
-    if account != account_id or not _COUNT.fullmatch(seq):
+    if account not in (account_id, "") or not _COUNT.fullmatch(seq):
         raise BadInput(NONE_OF_THIS, code="bad_last_event_id")
     return int(seq)
 
