@@ -76,10 +76,10 @@ async def test_credits_fail_and_return_and_pulls_end_each_in_their_way(world: Wo
     seen = await shows(world, PLATFORM, failed["id"], "failed")
     assert seen["reason"] == "stripe_rejected"
     clearing = await control(world, "platform/credits", {"amount": 6_000, "network": "ach", "outcome": "pending"})
-    there = {"available": {"usd": 100_000_000}, "inbound_pending": {"usd": 6_000}}
+    there = {"available": 100_000_000, "inbound_pending": 6_000}
     await until(
         lambda: platform(world),
-        lambda p: all(p["balance"].get(part, {}).get("usd") == want["usd"] for part, want in there.items()),
+        lambda p: all(p["balance"].get(part, {}).get("usd", {}).get("value") == want for part, want in there.items()),
         "money that clears",
     )
     await control(world, f"credits/{clearing['id']}/clearings")
