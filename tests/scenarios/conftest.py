@@ -16,9 +16,6 @@ from app.store import db, embedded
 from tests.conftest import cloned
 from tests.patience import PATIENCE_S
 
-OLD, NEW = "2026-06-10.preview", "2026-10-14.preview"
-"""The last API version that says ``storer``, and the one that we speak by default."""
-
 
 @dataclass
 class World:
@@ -30,7 +27,6 @@ class World:
     drive: Drive
     dsn: str
     folder: Path
-    version: str = NEW
 
     async def enroll(self, *members: Member, end: bool = True) -> None:
         """Enroll these members and, when ``end``, wait until each is where it must be."""
@@ -88,18 +84,4 @@ async def fleet_world(
 ) -> AsyncIterator[World]:
     """One running fleet for all tests of a module."""
     async with shared(postgres, template, tmp_path_factory.mktemp("fleet")) as one:
-        yield one
-
-
-@pytest_asyncio.fixture(scope="module", params=[OLD, NEW])
-async def spoken(
-    request: pytest.FixtureRequest,
-    postgres: embedded.Embedded,
-    template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[World]:
-    """The same, once in the words of either API version."""
-    settings = {"STRIPE_API_VERSION": request.param}
-    async with shared(postgres, template, tmp_path_factory.mktemp("spoken"), settings) as one:
-        one.version = request.param
         yield one

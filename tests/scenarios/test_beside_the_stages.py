@@ -133,6 +133,16 @@ async def test_an_account_falls_back_returns_is_held_and_closed(fleet_world: Wor
     assert late.json()["code"] == "account_closed"
 
 
+async def flows(world: World, one: Member, kind: str) -> set[str]:
+    """What the ledger says moved money, once it told of purchases, fundings and transfers."""
+    known = {"treasury_issuing_authorization", "received_credit", "outbound_transfer"}
+
+    async def read() -> set[str]:
+        return {row["flow"]["type"] for row in await world.drive.objects(one, kind)}
+
+    return set(await until(read, lambda seen: seen >= known, f"flows of {kind}"))
+
+
 async def test_the_old_words_do_the_same(old_words: World) -> None:
     one = member()
     await old_words.enroll(one)
@@ -140,6 +150,11 @@ async def test_the_old_words_do_the_same(old_words: World) -> None:
     types = {e["type"] for e in await old_words.drive.everything(f"/v1/events?account={one.account}")}
     assert any("[configuration.storer]" in t for t in types)
     assert not any("money_manager" in t for t in types)
+    # What later versions call issuing_authorization: transactions and entries alike, and linked as ever.
+    for kind in ("transaction", "transaction_entry"):
+        named = await flows(old_words, one, kind)
+        assert not any(flow.startswith("issuing_") for flow in named)
     (spent, *_) = await old_words.drive.objects(one, "authorization")
     together = (await old_words.get(f"/v1/accounts/{one.account}/objects/{spent['id']}"))["links"]
-    assert {"card", "cardholder", "issuing_transaction", "received_debit"} <= {link["kind"] for link in together}
+    kinds = {link["kind"] for link in together}
+    assert {"card", "cardholder", "issuing_transaction", "received_debit", "transaction"} <= kinds

@@ -1,4 +1,4 @@
-"""Money beside the main line, in both vocabularies: setup intents that wait, what the ledger calls a purchase, conversions,
+"""Money beside the main line: setup intents that wait, what the ledger calls a purchase, conversions,
 corrections, debits, what the doctor says of balances, and a financial account that is closed alone.
 """
 
@@ -8,26 +8,27 @@ from typing import Any
 import pytest_asyncio
 
 from tests.scenarios.asking import Account, Row, until
-from tests.scenarios.conftest import OLD, World
+from tests.scenarios.conftest import World
 from tests.scenarios.waiting import PLATFORM, account_is, control, ends, member, objects, shows
 
 EVM = "0x52908400098527886E0F7030069857D2E4169EE7"
 WALLET = {"network": "polygon", "address": EVM}
 BANK = {"country": "MX", "currency": "mxn", "account_number": "032180000118359719"}
 MM = "/v2/money_management"
+VERSION = "2026-10-14.preview"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def one(spoken: World) -> AsyncIterator[Account]:
+async def one(fleet_world: World) -> AsyncIterator[Account]:
     """A live account whose setup intents wait for somebody."""
     own = member("apart-001", "+setup_waits")
-    await spoken.enroll(own)
-    yield Account(spoken, str(own.account))
+    await fleet_world.enroll(own)
+    yield Account(fleet_world, str(own.account))
 
 
 async def stripe(world: World, method: str, path: str, body: Row | None = None) -> Row:
     """A call of Stripe's API for the platform, as somebody makes it in Stripe's dashboard."""
-    headers = {"Authorization": "Bearer sk_test_sandbox", "Stripe-Version": world.version}
+    headers = {"Authorization": "Bearer sk_test_sandbox", "Stripe-Version": VERSION}
     answer = await world.sandbox.request(method, path, json=body, headers=headers)
     assert answer.is_success, answer.text
     return dict(answer.json())
@@ -77,21 +78,18 @@ async def flows(one: Account, purchase: str) -> set[str]:
     return {str(row["flow"]["type"]) for row in rows}
 
 
-async def test_the_ledger_names_a_purchase_in_the_words_of_the_version(one: Account) -> None:
+async def test_a_purchase_is_found_whole_from_what_the_ledger_names(one: Account) -> None:
     bought = await one.control("purchases", account=one.id, amount=300, capture=False)
     authorization = str(bought["authorization"]["id"])
-    old = one.world.version == OLD
     await one.shows(authorization, "pending")
-    assert await flows(one, authorization) == {"treasury_issuing_authorization" if old else "issuing_authorization"}
+    assert await flows(one, authorization) == {"issuing_authorization"}
     (card, *_) = await one.objects("card")
     forced = await one.helper("transactions/create_force_capture", card=card["id"], amount=40)
     whole = await one.shows(
         forced["id"], lambda t: {"transaction", "received_debit"} <= {link["kind"] for link in t.get("links", ())}
     )
+    assert await flows(one, forced["id"]) == {"issuing_transaction"}
     (ledger,) = [link["id"] for link in whole["links"] if link["kind"] == "transaction"]
-    (debit,) = [link["id"] for link in whole["links"] if link["kind"] == "received_debit"]
-    assert await flows(one, debit if old else forced["id"]) == {"received_debit" if old else "issuing_transaction"}
-    # Whatever the ledger names, the whole purchase is found from there.
     row = await one.look(ledger)
     assert {"received_debit", "issuing_transaction"} <= {link["kind"] for link in row["links"]}
 
@@ -177,8 +175,8 @@ async def findings(world: World) -> dict[str, Any]:
     return {check["check"]: check for check in (await world.get("/v1/doctor"))["checks"]}
 
 
-async def test_the_doctor_sees_a_negative_balance_and_books_that_differ(spoken: World) -> None:
-    world, own = spoken, member("apart-002")
+async def test_the_doctor_sees_a_negative_balance_and_books_that_differ(fleet_world: World) -> None:
+    world, own = fleet_world, member("apart-002")
     await world.enroll(own)
     (fa,) = await objects(world, own.account, "financial_account")
     taken = {"financial_account": fa["id"], "amount": {"value": -20_000, "currency": "usdc"}}
@@ -195,8 +193,8 @@ async def test_the_doctor_sees_a_negative_balance_and_books_that_differ(spoken: 
     assert f"balance of {own.account}" not in found
 
 
-async def test_a_financial_account_is_closed_alone_once_it_is_empty(spoken: World) -> None:
-    world, own = spoken, member("apart-003")
+async def test_a_financial_account_is_closed_alone_once_it_is_empty(fleet_world: World) -> None:
+    world, own = fleet_world, member("apart-003")
     await world.enroll(own)
     account = Account(world, str(own.account))
     (fa,) = await account.objects("financial_account")

@@ -138,7 +138,7 @@ WRONG_CLABE = "032180000118359710"
 
 async def elsewhere(world: World, account: Account) -> None:
     """What other people write about the account at Stripe: names in metadata, descriptions and display names."""
-    headers = {"Authorization": "Bearer sk_test_sandbox", "Stripe-Version": world.version}
+    headers = {"Authorization": "Bearer sk_test_sandbox", "Stripe-Version": "2026-10-14.preview"}
     own = await world.get(account.path)
     holder, fa = own["cardholder"], own["financial_account"]["id"]
     await account.stripe(f"/v1/issuing/cardholders/{holder}", {"metadata[customer]": "Zenobia Quux"})
