@@ -7,6 +7,8 @@ from app.sandbox.vocabulary import has_new_addresses
 from app.sandbox.world import World
 
 KIND = "v2.money_management.financial_address"
+SLOW = "cad"
+"""An address in this currency stays pending until ``POST /_sandbox/addresses/{id}`` says how it ends."""
 FA = "v2.money_management.financial_account"
 OLD_TYPES = {
     "us_bank_account": "usd",
@@ -73,7 +75,8 @@ def create(world: World, call: Call) -> Answer:
             "supported_network_details": [],
         }
     address = world.add(KIND, call.account, data)
-    world.later(_activate, world, address)
+    if data["settlement_currency"] != SLOW:
+        world.later(_activate, world, address)
     return Answer(address)
 
 
@@ -94,8 +97,9 @@ def _bank(world: World, currency: str, country: str) -> Json:
 
 
 def _activate(world: World, address: Record) -> None:
-    address.data["status"] = "active"
-    world.thin(".activated", address)
+    if address.data["status"] == "pending":
+        address.data["status"] = "active"
+        world.thin(".activated", address)
 
 
 def retrieve(world: World, call: Call) -> Answer:

@@ -16,6 +16,7 @@ from app.sandbox import (
     disputes,
     event_api,
     money_control,
+    persons,
     scenarios,
     tokens,
 )
@@ -162,6 +163,15 @@ def kyc(world: World, ids: list[str], body: Json) -> Json:
     return account.data
 
 
+def link_return(world: World, ids: list[str], _body: Json) -> Json:
+    """The holder comes back from the hosted onboarding; says nothing about success."""
+    account = _account(world, ids[0])
+    configurations = account.data["applied_configurations"]
+    data = {"account_id": account.id, "configurations": configurations, "use_case": "account_onboarding"}
+    link = world.add(persons.LINK, account.id, {})
+    return {"event": world.events.thin(f"{persons.LINK}.returned", link, account.id, data=data).id}
+
+
 def requirements(world: World, ids: list[str], body: Json) -> Json:
     """Ask for something: ``entries`` of ``{field, who, deadline, time?}``; ``future`` announces them."""
     account = _account(world, ids[0])
@@ -232,6 +242,7 @@ ROUTES: tuple[tuple[str, str, Control], ...] = (
     ("POST", "/_sandbox/accounts/{id}/close", close),
     ("POST", "/_sandbox/accounts/{id}/capabilities", capability),
     ("POST", "/_sandbox/accounts/{id}/kyc", kyc),
+    ("POST", "/_sandbox/accounts/{id}/link_returns", link_return),
     ("POST", "/_sandbox/tokens", token),
     ("POST", "/_sandbox/tokens/{id}", token_status),
     ("POST", "/_sandbox/cardholders/{id}/screening", screening),

@@ -3,7 +3,6 @@
 from app.sandbox import books, capabilities, listing, scenarios
 from app.sandbox.calls import Answer, Call, Json, Record
 from app.sandbox.errors import refused
-from app.sandbox.render import shown_financial_account
 from app.sandbox.world import World
 
 KIND = "v2.money_management.financial_account"
@@ -98,6 +97,12 @@ def everything(world: World, call: Call) -> Answer:
         lambda r: r.data["status"] in statuses and (types is None or r.data["type"] in types),
         lambda r: shown_financial_account(world, r),
     )
+
+
+def shown_financial_account(world: World, record: Record) -> Json:
+    """With the balance of this moment."""
+    currencies = record.data["storage"]["holds_currencies"]
+    return {**record.data, "balance": world.ledger.balance(record.id, currencies)}
 
 
 def close(world: World, call: Call) -> Answer:

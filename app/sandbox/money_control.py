@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.sandbox import incoming, payout_methods, settlement
+from app.sandbox import addresses, incoming, payout_methods, settlement
 from app.sandbox.books import CREDIT, clear
 from app.sandbox.calls import Json, Record
 from app.sandbox.errors import invalid
@@ -62,6 +62,15 @@ def debit_end(world: World, ids: list[str], _body: Json) -> Json:
     return debit.data
 
 
+def address(world: World, ids: list[str], body: Json) -> Json:
+    """How the setting up of an address ends when it does not succeed, or its end: ``failed`` or ``archived``."""
+    record = _of_kind(world, ids[0], addresses.KIND)
+    record.data["status"] = status = str(body["status"])
+    if status == "failed":
+        world.thin(".failed", record)
+    return record.data
+
+
 def payout_method(world: World, ids: list[str], body: Json) -> Json:
     """What Stripe makes of a payout method: ``transfers`` (a usage status) and ``restricted``."""
     method = _of_kind(world, ids[0], payout_methods.KIND)
@@ -99,6 +108,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/_sandbox/credits/{id}/returns", credit_end),
     ("POST", "/_sandbox/credits/{id}/clearings", credit_clear),
     ("POST", "/_sandbox/debits/{id}/returns", debit_end),
+    ("POST", "/_sandbox/addresses/{id}", address),
     ("POST", "/_sandbox/payout_methods/{id}", payout_method),
     ("POST", "/_sandbox/adjustments", adjustment),
     ("POST", "/_sandbox/drifts", drift),

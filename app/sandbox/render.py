@@ -5,6 +5,7 @@ from app.sandbox.addresses import shown_address
 from app.sandbox.books import ENTRY, TRANSACTION
 from app.sandbox.calls import Call, Json, Record
 from app.sandbox.event_api import shown_destination
+from app.sandbox.financial_accounts import shown_financial_account
 from app.sandbox.vocabulary import flow_out
 from app.sandbox.world import World
 
@@ -26,12 +27,6 @@ def render(world: World, record: Record, call: Call) -> Json:
             return flow_out(record.data, record.hidden.get("before"), call.version)
         case _:
             return record.data
-
-
-def shown_financial_account(world: World, record: Record) -> Json:
-    """With the balance of this moment."""
-    currencies = record.data["storage"]["holds_currencies"]
-    return {**record.data, "balance": world.ledger.balance(record.id, currencies)}
 
 
 def _card(record: Record, call: Call) -> Json:

@@ -68,7 +68,9 @@ async def test_an_account_from_enrollment_to_its_closing(spoken: tuple[World, st
     await persons(account, version)
     link = await account.ask("onboarding-links", {})
     assert (link["state"], link["url"].startswith("https://")) == ("settled", True)
-    await account.told("v2.core.account[identity].updated")
+    await account.sandbox("link_returns", {})
+    for what in ("account[identity].updated", "account_link.returned"):
+        await account.told(f"v2.core.{what}")
     await account.sandbox("kyc", {"outcome": "verified"})
     await account.is_("live")
     for path, status, state in (

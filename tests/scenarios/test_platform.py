@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.store import db, keys
 from tests.scenarios.asking import Account, until
 from tests.scenarios.conftest import World, opened
 from tests.scenarios.waiting import PLATFORM, account_is, control, ends, enrolled, member, objects, shows
@@ -26,6 +27,18 @@ async def worded(
 
 async def platform(world: World) -> dict[str, Any]:
     return await world.get("/v1/platform")
+
+
+async def as_reader(world: World) -> dict[str, Any]:
+    """What the platform shows to a key that may only read."""
+    conn = await db.connect(world.dsn)
+    try:
+        _, key = await keys.create(conn, name="reader", scope="read")
+    finally:
+        await conn.close()
+    answer = await world.api.get("/v1/platform", headers={"Authorization": f"Bearer {key}"})
+    answer.raise_for_status()
+    return dict(answer.json())
 
 
 async def usd(world: World, value: int) -> None:
@@ -52,6 +65,9 @@ async def test_money_finds_its_way_to_the_platform(worded: World) -> None:
     number = address["credentials"]["account_number"]
     assert number.isdigit()
     assert address["credentials"]["routing_number"] == "110000000"
+    (masked,) = (await as_reader(world))["addresses"]
+    assert masked["credentials"]["account_number"] == "*" * 8 + number[-4:]
+    assert (number in str(masked), "110000000" in str(masked)) == (False, False)
     held = await world.get(f"/v1/accounts/{PLATFORM}/objects/{address['id']}")
     assert number not in str(held)
     assert held["credentials"]["last4"] == number[-4:]
@@ -70,7 +86,8 @@ async def test_money_finds_its_way_to_the_platform(worded: World) -> None:
     assert (came["state"], came["network"], came["financial_address"]) == ("succeeded", "ach", address["id"])
 
 
-async def test_credits_fail_and_return_and_pulls_end_each_in_their_way(world: World) -> None:
+async def test_credits_fail_and_return_and_pulls_end_each_in_their_way(fleet_world: World) -> None:
+    world = fleet_world
     await until(lambda: platform(world), lambda p: p["balance"] is not None, "balance")
     failed = await control(world, "platform/credits", {"amount": 5_000, "outcome": "failed"})
     seen = await shows(world, PLATFORM, failed["id"], "failed")
@@ -103,7 +120,24 @@ async def test_credits_fail_and_return_and_pulls_end_each_in_their_way(world: Wo
     await usd(world, 100_009_000)
 
 
-async def test_funding_waits_visibly_for_money_and_goes_on_by_itself(world: World) -> None:
+async def test_an_address_that_fails_is_followed_by_another(fleet_world: World) -> None:
+    world, asked = fleet_world, {"currency": "cad"}
+
+    async def made() -> str:
+        answer = await world.api.post("/v1/platform/addresses", json=asked)
+        return str((await ends(world, answer.json()["href"]))["object_id"])
+
+    first = await made()
+    await shows(world, PLATFORM, first, "pending")
+    await control(world, f"addresses/{first}", {"status": "failed"})
+    await shows(world, PLATFORM, first, "failed")
+    second = await made()
+    assert second != first
+    assert await made() == second
+
+
+async def test_funding_waits_visibly_for_money_and_goes_on_by_itself(fleet_world: World) -> None:
+    world = fleet_world
     await until(lambda: platform(world), lambda p: p["balance"] is not None, "balance")
     await control(world, "platform/drains", {"leave": 2_500})
     await usd(world, 2_500)
@@ -121,9 +155,8 @@ async def test_funding_waits_visibly_for_money_and_goes_on_by_itself(world: Worl
     async def said() -> str:
         return (await world.api.get("/metrics")).text
 
-    low = "cardrail_platform_balance_low 1.0"
-    metrics = await until(said, lambda text: low in text, "the metric of the low balance")
-    assert 'cardrail_funding_waiting{why="balance"} 1.0' in metrics
+    shown = ("cardrail_platform_balance_low 1.0", 'cardrail_funding_waiting{why="balance"} 1.0')
+    await until(said, lambda text: all(line in text for line in shown), "the metrics of money")
     await control(world, "platform/credits", {"amount": 200_000})
     await account_is(world, one.account, lambda a: a["state"] == "live", "live by itself")
     seen = await platform(world)
