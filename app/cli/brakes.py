@@ -46,9 +46,7 @@ def release(step: Step, reason: WhyOption, yes: Yes = False, as_json: AsJson = F
     async def work(desk: Desk) -> dict[str, Any]:
         standing = {row["step"] for row in await controls.brakes(desk.conn)}
         if step not in standing:
-            raise Conflict(
-                f"No brake is on {step}: {', '.join(sorted(standing)) or 'none is on at all'}.", code="no_brake"
-            )
+            raise Conflict(f"No brake is on {step}; on are: {', '.join(sorted(standing)) or 'none'}.", code="no_brake")
         if not yes:
             return {}
         return await requests.brake(desk.conn, step, on=False, by=desk.who, reason=reason)

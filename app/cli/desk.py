@@ -35,7 +35,13 @@ EventSource = Annotated[
 ]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
 
-WRONG_USAGE = frozenset({ConfigError.default_code, "request_unreadable", "account_unnamed", "not_the_sandbox"})
+WRONG_USAGE = frozenset(
+    {
+        ConfigError.default_code,
+        *("request_unreadable", "account_unnamed", "account_missing", "not_the_sandbox"),
+        *("bad_mode", "bad_replay", "bad_since", "empty_filter"),
+    }
+)
 """Codes of what the caller typed, or has set, wrongly: exit 2."""
 
 out = Console()

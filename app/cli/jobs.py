@@ -7,7 +7,7 @@ def in_words(job: dict[str, Any]) -> dict[str, Any]:
     """The job with its forecast told member by member; without one it stays as it is."""
     told, said = {k: v for k, v in job.items() if k != "forecast"}, job.get("forecast")
     if not said:
-        return {**told, "forecast": "not looked through yet"} if "forecast" in job else told
+        return {**told, "forecast": "not looked through yet"} if job.get("state") == "planned" else told
     if not said["complete"]:
         return {**told, "looked through": said["events"]}
     told["would leave"] = _commands(said["leaving"]) or "nothing"

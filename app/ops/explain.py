@@ -158,7 +158,7 @@ def _stopped(seen: Situation) -> Waits | None:
         )
     error = seen.error
     if error is not None and error.status == "parked":
-        return _parked(error)
+        return _parked(seen, error)
     brake = next((b for b in seen.brakes if b["step"] in ("all", seen.upcoming)), None)
     if brake is not None and seen.upcoming is not None:
         what = f"the release of the brake on {brake['step']}, set by {brake['by']}: {brake['reason']}"
@@ -167,7 +167,12 @@ def _stopped(seen: Situation) -> Waits | None:
     return None
 
 
-def _parked(error: Error) -> Waits:
+def _parked(seen: Situation, error: Error) -> Waits:
+    after = ""
+    if error.what == "command":
+        after = "; once discarded, another follows only when it is asked for anew"
+        if error.kind in INTENTS.values():
+            after = f"; once discarded, another follows only after cardrail accounts retry {seen.account}"
     if error.what == "event":
         look, again = f"cardrail events show {error.id}", f"cardrail events replay {error.id} --yes"
         over = f"cardrail events ignore {error.id} --reason WHY --yes"
@@ -175,7 +180,9 @@ def _parked(error: Error) -> Waits:
         look, again = f"cardrail commands show {error.id}", f"cardrail commands retry {error.id} --yes"
         over = f"cardrail commands discard {error.id} --reason WHY --yes"
     return Waits(
-        f"a person to settle the parked {error.what} {error.kind} ({error.code})", "operator", (look, again, over)
+        f"a person to settle the parked {error.what} {error.kind} ({error.code}){after}",
+        "operator",
+        (look, again, over),
     )
 
 
@@ -275,7 +282,7 @@ def _funding_waits(seen: Situation) -> Waits:
 def _decision(seen: Situation, why: str) -> Waits:
     """A person may allow one more attempt."""
     retry = f"cardrail accounts retry {seen.account} --reason WHY --yes"
-    return Waits(f"a decision: {why}", "operator", (retry,))
+    return Waits(f"a decision: {why}; it goes on only after {retry}", "operator", (retry,))
 
 
 def _holder_waits(holder: lifecycle.Thing) -> Waits:
@@ -293,7 +300,8 @@ def _after(seen: Situation, noun: str, what: str) -> Waits:
         and tried[-1].startswith("rejected")
         and lifecycle.next_command(seen.account, seen.facts, seen.programme) is None
     ):
-        return _decision(seen, f"Stripe refused what should bring {what}")
+        code = tried[-1].partition(":")[2]
+        return _decision(seen, f"{step} was given up" if code == "discarded" else f"Stripe refused {step} ({code})")
     if not tried and step not in seen.programme.steps:
         return Waits(f"a person or a service to ask for {what}: the programme does not run {step}", "operator")
     return Waits(what, "stripe")

@@ -54,6 +54,10 @@ _LAST_ERROR = """
       SELECT what, id, status, error, at, kind, due_at FROM (
           (SELECT 'command' AS what, o.command_id AS id, o.status, o.error, o.updated_at AS at, o.kind, o.due_at
              FROM outbox o WHERE o.account_id = a.account_id AND o.error IS NOT NULL AND o.status <> 'settled'
+              AND (o.status <> 'rejected' OR NOT EXISTS (
+                   SELECT FROM outbox n
+                    WHERE n.account_id = o.account_id AND n.kind = o.kind AND n.status = 'settled'
+                      AND n.created_at > o.created_at AND split_part(n.intent, '/', 1) = split_part(o.intent, '/', 1)))
             ORDER BY o.status = 'parked' DESC, o.updated_at DESC LIMIT 1)
           UNION ALL
           (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type, e.due_at
@@ -88,7 +92,7 @@ _STANDING = f"SELECT a.state, a.since, a.version, a.applied, {_BESIDE}"
 
 
 async def account(conn: asyncpg.Connection, account_id: str) -> Row | None:
-    """One account with the last thing that went wrong there and is not over."""
+    """One account with the last thing that went wrong there and is not over: no later attempt at the same succeeded."""
     row: Row | None = await conn.fetchrow(f"{_ACCOUNT} {_LAST_ERROR} WHERE a.account_id = $1", account_id)
     return row
 

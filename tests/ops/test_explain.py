@@ -59,6 +59,8 @@ REASONS: Mapping[str, tuple[Row, str | None]] = {
     "a parked event": (failed("event", "parked", "object_missing", "issuing_card.created"), "operator"),
     "an event that cannot be read now": (failed("event", "pending", "rate_limit", "issuing_card.created"), "stripe"),
     "a parked command": (failed("command", "parked", "outcome_unknown"), "operator"),
+    "a command that a person gave up": (failed("command", "rejected", "discarded"), None),
+    "a parked request": (failed("command", "parked", "outcome_unknown", "create_outbound_transfer"), "operator"),
     "a command above a cap": (failed("command", "parked", "cap_exceeded", "create_outbound_payment"), "operator"),
     "a command that is unknown": ({**failed("command", "unknown", "connection_lost"), **due("unknown")}, "stripe"),
     "a command that is tried again": ({**failed("command", "pending", "rate_limit"), **due("pending")}, "stripe"),
@@ -83,7 +85,8 @@ def test_no_state_is_without_an_answer(state: str, reason: str) -> None:
     more, whom = REASONS[reason]
     told = answer({**row(state), **more})
     assert (told["stage"], told["since"][:4]) == (state, "2026")
-    resting = state in RESTING and not more.get("error") and not more.get("hold") and not more.get("brakes")
+    failing = more.get("error") and more["error_status"] != "rejected"
+    resting = state in RESTING and not failing and not more.get("hold") and not more.get("brakes")
     waiting = told["waiting_for"]
     assert (waiting is None) == resting, told["plain"]
     if waiting is not None:
@@ -142,6 +145,21 @@ def _set(**values: Any) -> Callable[[Facts], None]:
         ),
         ("funded", _set(cardholder=Thing("ich_1", "active", ok=False)), "holder", "cardholder's requirements"),
         ("funded", _set(intents={"cardholder/1": "rejected:x"}), "operator", "Stripe refused"),
+        ("funded", _set(intents={"cardholder/1": "rejected:discarded"}), "operator", "create_cardholder was given up"),
+        ("activated", _set(financial_account=Thing("fa_1", "closed")), "operator", "financial account is closed"),
+        (
+            "funding",
+            _set(fundings={"obp_1": Thing("obp_1", "processing", why="under_review")}),
+            "stripe",
+            "review of the funding",
+        ),
+        ("funded", _set(cardholder=Thing("ich_1", "inactive", ok=False)), "operator", "inactive, to become active"),
+        (
+            "funded",
+            _set(cardholder=Thing("ich_1", "active", ok=False, why="listed")),
+            "stripe",
+            "review of the cardholder",
+        ),
         ("cardholder_ready", _set(cards={"ic_1": Thing("ic_1", "inactive")}), "operator", "activate the card"),
         ("cardholder_ready", _set(intents={"card/1": "rejected:x"}), "operator", "Stripe refused"),
         ("activated", _set(enrolled=False), "operator", "not enrolled"),
@@ -153,7 +171,9 @@ def test_a_stage_says_what_it_waits_for_and_whom(
     told = answer(row(state, known(facts)))
     assert told["waiting_for"]["who"] == who
     assert words in told["waiting_for"]["what"]
-    assert ("cardrail accounts retry" in told["commands"][0]) == ("a decision" in told["waiting_for"]["what"])
+    assert ("cardrail accounts retry" in told["commands"][0]) == (
+        "it goes on only after" in told["waiting_for"]["what"]
+    )
     assert [why for command in told["commands"] if (why := refused(command))] == []
 
 
