@@ -290,7 +290,7 @@ async def test_the_command_line_says_starts_shows_confirms_and_stops(services: S
     code, words = await said("replays", "show", told["id"])
     assert (code, "1 x create_outbound_payment, 100.00 in all" in " ".join(words.split())) == (0, True), words
     code, told = await cardrail(*dry, "--yes")
-    assert (code, told["error"]["code"]) == (1, "bad_replay")
+    assert (code, told["error"]["code"]) == (2, "bad_replay")
     code, told = await cardrail("replays", "start", "--status", "parked", "--mode", "state", "--yes")
     assert (code, told["state"], told["done"], told["failed"]) == (0, "finished", 1, 0)
     code, told = await cardrail("replays", "confirm", told["id"], "--reason", "r", "--key", "ck_wrong")
