@@ -13,6 +13,7 @@ WORDS = {
     "lock_timeout": "Stripe is busy with the same object; it goes out a little later.",
     "idempotency_key_in_use": "The same call is under way at Stripe; it is asked again a little later.",
     "idempotency_error": "Our key was used at Stripe with other parameters.",
+    "storer_capability_not_active": "A capability that it needs is not active at Stripe yet, or no longer.",
     "pending_financial_account": "The financial account is still being opened at Stripe.",
     "account_not_configured_as_recipient": "Stripe is not ready yet to pay this account.",
     "suppressed_by_replay": "A replay in mode state held it back.",

@@ -36,6 +36,9 @@ CREATED_FILTER = {
 }
 """The collections whose rows carry our metadata, each with its name for "created since", where it has one."""
 
+FINANCIAL_ACCOUNTS = "/v2/money_management/financial_accounts"
+"""Opened in the account's own context, but a step of the platform's that no holder asked for."""
+
 stripe.enable_telemetry = False
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs bodies
 
@@ -187,7 +190,8 @@ class Stripe:
     async def _send(
         self, method: str, path: str, params: dict[str, Any], context: str | None, options: dict[str, Any]
     ) -> Outcome:
-        api, platform = "v2" if path.startswith("/v2/") else "v1", context is None
+        api = "v2" if path.startswith("/v2/") else "v1"
+        platform = context is None or path == FINANCIAL_ACCOUNTS
         if context is not None:
             options = {**options, "stripe_context" if api == "v2" else "stripe_account": context}
         async with self._limit:

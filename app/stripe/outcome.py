@@ -62,7 +62,9 @@ def impersonal(outcome: Outcome, sent: Json) -> Outcome:
     return msgspec.structs.replace(outcome, message=message)
 
 
-WAITING = frozenset({"insufficient_funds", "pending_financial_account", "account_not_configured_as_recipient"})
+NOT_YET = frozenset({"insufficient_funds", "storer_capability_not_active"})
+"""What comes in time, or comes back: waited for, but not by what a holder asked for to leave now."""
+WAITING = NOT_YET | frozenset({"pending_financial_account", "account_not_configured_as_recipient"})
 AGAIN = frozenset({"idempotency_conflict", "idempotency_key_in_use", "lock_timeout", "rate_limit"})
 PARKING = frozenset(
     {"idempotency_error", "outbound_payment_not_allowed", "approval_required", "approvals_request_blocked"}
@@ -72,8 +74,8 @@ PARKING = frozenset(
 def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, platform: bool = True) -> Outcome:
     """The outcome of an answered call. Never raises, whatever the body is.
 
-    ``platform`` says that the call was made in the platform's own context: its balance is filled up in time, so a lack of
-    money is waited for. A connected account's transfer is refused instead: it must not leave days after it was asked for.
+    ``platform`` says that the call is a step of the platform's: its balance is filled up in time and a capability comes
+    back, so both are waited for. A connected account's transfer is refused instead: it must not leave days after it was asked for.
     """
     known = {k.lower(): v for k, v in headers.items()}
     request_id = known.get("request-id")
@@ -91,7 +93,7 @@ def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, pl
         return _server_error(api, known, code, message)
     if status in (408, 429) or kinds & AGAIN or (status == 409 and "idempotency_error" not in kinds):
         return TryAgain(code, message, _seconds(known.get("retry-after")))
-    if kinds & WAITING and (platform or "insufficient_funds" not in kinds):
+    if kinds & WAITING and (platform or not kinds & NOT_YET):
         return Waiting(code, message)
     return Rejected(code, message, request_id, parks=status in (401, 403) or bool(kinds & PARKING))
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from app.stripe.client import Missing, Reading, Stripe
-from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown
+from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting
 from app.stripe.requests import Request
 
 VERSION = "2026-10-14.preview"
@@ -107,6 +107,16 @@ async def test_each_answer_becomes_its_value_in_one_request(status: int, body: s
         assert len(canned.asked) == 1
         if isinstance(answer, TryAgain):
             assert answer.retry_after_s == 7
+
+
+@pytest.mark.parametrize(("noun", "kind"), [("financial_accounts", Waiting), ("outbound_transfers", Rejected)])
+async def test_a_capability_that_is_not_active_holds_up_our_steps_and_refuses_the_holders(
+    noun: str, kind: type
+) -> None:
+    request = Request("post", f"/v2/money_management/{noun}", {}, "acct_1", "v2")
+    async with talking() as (canned, client):
+        canned.will(400, '{"error": {"code": "storer_capability_not_active", "type": "feature_not_enabled"}}')
+        assert isinstance(await client.call(request, "k"), kind)
 
 
 async def test_a_reading_says_which_event_caused_it() -> None:

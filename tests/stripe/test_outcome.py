@@ -20,14 +20,19 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
     assert answer.retry_after_s == 3
 
 
-def test_money_not_there_yet_is_waited_for() -> None:
-    body = {"error": {"type": "insufficient_funds", "code": "insufficient_funds", "message": "low"}}
-    assert classify(400, body, {}, api="v2") == Waiting("insufficient_funds", "low")
+NOT_YET = [("insufficient_funds", "insufficient_funds"), ("feature_not_enabled", "storer_capability_not_active")]
 
 
-def test_an_accounts_own_transfer_without_cover_is_refused() -> None:
-    body = {"error": {"type": "insufficient_funds", "code": "insufficient_funds", "message": "low"}}
-    assert classify(400, body, {}, api="v2", platform=False) == Rejected("insufficient_funds", "low")
+@pytest.mark.parametrize(("kind", "code"), NOT_YET)
+def test_money_or_a_capability_not_there_yet_is_waited_for(kind: str, code: str) -> None:
+    body = {"error": {"type": kind, "code": code, "message": "low"}}
+    assert classify(400, body, {}, api="v2") == Waiting(code, "low")
+
+
+@pytest.mark.parametrize(("kind", "code"), NOT_YET)
+def test_an_accounts_own_transfer_that_cannot_leave_now_is_refused(kind: str, code: str) -> None:
+    body = {"error": {"type": kind, "code": code, "message": "low"}}
+    assert classify(400, body, {}, api="v2", platform=False) == Rejected(code, "low")
 
 
 @pytest.mark.parametrize(("status", "parks"), [(400, False), (401, True), (402, False), (403, True), (404, False)])
