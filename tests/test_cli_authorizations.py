@@ -23,7 +23,7 @@ async def test_decisions_are_listed_and_shown(pool: db.Pool, build: Builder) -> 
     await ask(authorizer, request(2_000_000, authorization="iauth_2"), "evt_2")
     await pool.execute("UPDATE decisions SET stripe_approved = false, stripe_reason = 'x'")
     listed = (await told("authorizations", "list", "--account", ACCOUNT, "--declined"))["data"]
-    assert [(row["authorization"], row["reason"]) for row in listed] == [("iauth_2", "insufficient_balance")]
+    assert [(row["authorization"], row["reason"]) for row in listed] == [("iauth_2", "cap_exceeded")]
     assert [r["authorization"] for r in (await told("authorizations", "list", "--mismatch"))["data"]] == ["iauth_1"]
     assert (await told("authorizations", "show", "iauth_1"))["decisions"][0]["inputs"]["available"] == 10_000
     assert (await cardrail("authorizations", "show", "iauth_none")).exit_code == 1

@@ -1,7 +1,7 @@
 """The real-time decision: what is known of account, card and request in, one answer with one stable reason out.
 
 The rule: guards run in one order and the first that fails names the reason; of all ceilings (hard cap, programme, card
-controls, velocity, balance) the most restrictive wins. Amounts are US cents; one USDC covers one dollar. A sum that
+controls, velocity, balance) the most restrictive wins, and the first that is too low names the reason. Amounts are US cents; one USDC covers one dollar. A sum that
 may be double counted is counted twice: an approval never rests on money that might not be there.
 """
 
@@ -137,21 +137,16 @@ def decide(snapshot: Snapshot, request: Request, rules: Authorization, at_ms: in
         return Decline(refused)
     if request.amount == 0 and request.extra == 0:
         return Approve(0, 0, "approved_check")
-    tightest: Ceiling | None = None
-    for ceiling in ceilings(snapshot, request, rules):
-        if tightest is None or ceiling.room < tightest.room:
-            tightest = ceiling
-    assert tightest is not None
-    return _within(tightest, request, rules)
+    return _within(list(ceilings(snapshot, request, rules)), request, rules)
 
 
-def _within(tightest: Ceiling, request: Request, rules: Authorization) -> Approve | Decline:
-    if request.amount <= tightest.room:
+def _within(known: list[Ceiling], request: Request, rules: Authorization) -> Approve | Decline:
+    room = min(ceiling.room for ceiling in known)
+    if request.amount <= room:
         return Approve(request.amount, request.amount + request.extra)
-    room = tightest.room
     if request.controllable and rules.partial and room > 0 and room >= request.cashback:
         return Approve(room, room + request.extra, "approved_partial", partial=True)
-    return Decline(tightest.reason)
+    return Decline(next(ceiling.reason for ceiling in known if request.amount > ceiling.room))
 
 
 def _standing(snapshot: Snapshot, request: Request) -> str | None:

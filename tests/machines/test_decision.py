@@ -63,6 +63,7 @@ def limits(interval: str, amount: int, *categories: str) -> Controls:
         ("velocity_count", {"velocity_count": 30}),
         ("velocity_amount", {"velocity_amount": HARD_CAP - 999}),
         ("cap_exceeded", {"authorized": HARD_CAP - 999}),
+        ("cap_exceeded", {"authorized": HARD_CAP - 999, "available": 1}),
         ("approved", {"authorized": HARD_CAP - 1_000}),
         ("category_blocked", {"controls": Controls(blocked_categories=("bars",))}),
         ("category_not_allowed", {"controls": Controls(allowed_categories=("taxis",))}),
