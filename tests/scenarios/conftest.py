@@ -85,3 +85,14 @@ async def fleet_world(
     """One running fleet for all tests of a module."""
     async with shared(postgres, template, tmp_path_factory.mktemp("fleet")) as one:
         yield one
+
+
+@pytest_asyncio.fixture(scope="session")
+async def town(
+    postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One running fleet for all tests of this process that mind only accounts of their own, and leave the sandbox, the
+    platform and the brakes as they found them.
+    """
+    async with shared(postgres, template, tmp_path_factory.mktemp("town")) as one:
+        yield one

@@ -58,8 +58,8 @@ async def money_out_and_in(world: World, one: Member) -> None:
     await available(world, one, 10_000 - SPENT - 1_000 + 5_000)
 
 
-async def test_payout_methods_transfers_and_fundings(fleet_world: World) -> None:
-    world = fleet_world
+async def test_payout_methods_transfers_and_fundings(town: World) -> None:
+    world = town
     one = member(1)
     await world.enroll(one)
     await money_out_and_in(world, one)
@@ -82,8 +82,8 @@ async def test_payout_methods_transfers_and_fundings(fleet_world: World) -> None
     assert link["url"].startswith("https://")
 
 
-async def test_cards_and_a_refund(fleet_world: World) -> None:
-    world = fleet_world
+async def test_cards_and_a_refund(town: World) -> None:
+    world = town
     one = member(2)
     await world.enroll(one)
     second = await ask(world, one.account, "cards", {"type": "virtual"})
@@ -113,8 +113,8 @@ async def test_cards_and_a_refund(fleet_world: World) -> None:
     await available(world, one, 10_000 - SPENT + abs(spent["amount"]))
 
 
-async def test_an_account_falls_back_returns_is_held_and_closed(fleet_world: World) -> None:
-    world = fleet_world
+async def test_an_account_falls_back_returns_is_held_and_closed(town: World) -> None:
+    world = town
     one = member(3)
     await world.enroll(one)
     made = len(await world.drive.everything(f"/v1/commands?account={one.account}"))

@@ -19,10 +19,10 @@ SEALED = "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ" + "x" * 80
 
 
 @pytest_asyncio.fixture(scope="module")
-async def one(fleet_world: World) -> AsyncIterator[Account]:
+async def one(town: World) -> AsyncIterator[Account]:
     member = Member("cards-001", "MX", "", "live")
-    await fleet_world.enroll(member)
-    yield Account(fleet_world, str(member.account))
+    await town.enroll(member)
+    yield Account(town, str(member.account))
 
 
 async def card(one: Account, **body: Any) -> str:

@@ -60,32 +60,32 @@ async def settled(world: World, one: Member, kind: str) -> dict[str, Any]:
     ],
 )
 async def test_a_call_that_goes_wrong_takes_effect_once(
-    fleet_world: World, number: int, path: str, kind: str, fault: str
+    town: World, number: int, path: str, kind: str, fault: str
 ) -> None:
-    before = await created(fleet_world, kind)
-    await target(fleet_world, "POST", path, fault)
+    before = await created(town, kind)
+    await target(town, "POST", path, fault)
     one = member(number)
-    await fleet_world.enroll(one)
-    sent = await settled(fleet_world, one, kind)
+    await town.enroll(one)
+    sent = await settled(town, one, kind)
     assert sent["attempts"] >= 2
-    assert await created(fleet_world, kind) == before + 1
+    assert await created(town, kind) == before + 1
 
 
-async def test_a_hold_stops_commands_and_a_release_lets_them_go(fleet_world: World) -> None:
-    brake = await fleet_world.api.put("/v1/brakes/create_card", json={"on": True, "reason": "test"})
+async def test_a_hold_stops_commands_and_a_release_lets_them_go(town: World) -> None:
+    brake = await town.api.put("/v1/brakes/create_card", json={"on": True, "reason": "test"})
     assert brake.is_success
     one = member(7, end="cardholder_ready")
-    await fleet_world.enroll(one)
-    account = await fleet_world.get(f"/v1/accounts/{one.account}")
+    await town.enroll(one)
+    account = await town.get(f"/v1/accounts/{one.account}")
     assert account["state"] == "cardholder_ready"
-    held = await fleet_world.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "test"})
+    held = await town.api.post(f"/v1/accounts/{one.account}/hold", json={"reason": "test"})
     assert held.status_code in (200, 202)
-    assert (await fleet_world.api.put("/v1/brakes/create_card", json={"on": False, "reason": "test over"})).is_success
-    shown = await fleet_world.get(f"/v1/accounts/{one.account}")
+    assert (await town.api.put("/v1/brakes/create_card", json={"on": False, "reason": "test over"})).is_success
+    shown = await town.get(f"/v1/accounts/{one.account}")
     assert shown["held"]["reason"] == "test"
-    card = await command(fleet_world, one, "create_card")
+    card = await command(town, one, "create_card")
     assert card["attempts"] == 0
-    released = await fleet_world.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
+    released = await town.api.request("DELETE", f"/v1/accounts/{one.account}/hold", json={"reason": "done"})
     assert released.is_success
     one.end = "live"
-    await fleet_world.drive.run(PATIENCE_S, lambda _: None)
+    await town.drive.run(PATIENCE_S, lambda _: None)

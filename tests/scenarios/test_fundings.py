@@ -71,8 +71,8 @@ async def as_if_yesterday(world: World, account: str | None) -> None:
     world.parts.kill("worker")
 
 
-async def test_a_funding_that_is_canceled_is_followed_by_a_second_intent(fleet_world: World) -> None:
-    world = fleet_world
+async def test_a_funding_that_is_canceled_is_followed_by_a_second_intent(town: World) -> None:
+    world = town
     one = member("gone-001", "+payments_wait+fa_slow")
     await enrolled(world, one)
 
@@ -95,8 +95,8 @@ async def test_a_funding_that_is_canceled_is_followed_by_a_second_intent(fleet_w
     assert [line["to"] for line in journal if line["object_id"] == fa["id"]] == ["pending", "open"]
 
 
-async def test_a_funding_is_reviewed_posted_and_comes_back_and_no_second_one_follows(fleet_world: World) -> None:
-    world = fleet_world
+async def test_a_funding_is_reviewed_posted_and_comes_back_and_no_second_one_follows(town: World) -> None:
+    world = town
     one = member("back-001", "+payments_wait")
     await enrolled(world, one)
     await account_is(world, one.account, lambda a: a["state"] == "funding", "funding")

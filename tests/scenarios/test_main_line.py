@@ -5,6 +5,7 @@ from typing import Any
 from app.demo.fleet import Member
 from app.demo.main import FAULTS
 from tests.patience import PATIENCE_S
+from tests.scenarios.asking import until
 from tests.scenarios.conftest import World
 
 
@@ -16,33 +17,36 @@ async def created(world: World) -> dict[str, Any]:
     return dict((await world.sandbox.get("/_sandbox/requests")).json())
 
 
-async def test_an_enrollment_becomes_a_live_card_that_spends(world: World) -> None:
+async def test_an_enrollment_becomes_a_live_card_that_spends(town: World) -> None:
     one = member(1)
-    await world.enroll(one)
-    account = await world.get(f"/v1/accounts/{one.account}")
+    await town.enroll(one)
+    account = await town.get(f"/v1/accounts/{one.account}")
     assert account["state"] == "live"
     assert account["card_count"] == 1
     assert account["waiting_for"] is None
-    journal = await world.drive.everything(f"/v1/accounts/{one.account}/journal")
+    journal = await town.drive.everything(f"/v1/accounts/{one.account}/journal")
     stages = [line["to"] for line in journal if line["machine"] == "lifecycle" and line["from"] != line["to"]]
     assert stages[-1] == "live"
-    commands = await world.drive.everything(f"/v1/commands?account={one.account}")
+    commands = await until(
+        lambda: town.drive.everything(f"/v1/commands?account={one.account}"),
+        lambda rows: {c["status"] for c in rows} == {"settled"},  # the account may be live before, by webhook
+        "settled commands",
+    )
     assert sorted(c["kind"] for c in commands) == [
         "create_card",
         "create_cardholder",
         "create_financial_account",
         "create_outbound_payment",
     ]
-    assert {c["status"] for c in commands} == {"settled"}
 
 
-async def test_kyc_restricts_one_and_a_failed_payment_is_funded_by_a_second_intent(world: World) -> None:
-    restricted = member(1, "+kyc_restricted", "restricted")
-    failing = member(2, "+payment_fails_once", fundings=2)
-    await world.enroll(restricted, failing)
-    payments = await world.drive.objects(failing, "outbound_payment")
+async def test_kyc_restricts_one_and_a_failed_payment_is_funded_by_a_second_intent(town: World) -> None:
+    restricted = member(11, "+kyc_restricted", "restricted")
+    failing = member(12, "+payment_fails_once", fundings=2)
+    await town.enroll(restricted, failing)
+    payments = await town.drive.objects(failing, "outbound_payment")
     assert sorted(p["state"] for p in payments) == ["failed", "posted"]
-    account = await world.get(f"/v1/accounts/{restricted.account}")
+    account = await town.get(f"/v1/accounts/{restricted.account}")
     assert account["waiting_for"]["who"] in ("holder", "stripe")
 
 
