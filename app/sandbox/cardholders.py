@@ -15,7 +15,7 @@ def create(world: World, call: Call) -> Answer:
     body = call.params
     if len(body["name"]) > NAME_CHARS_MAX:
         raise invalid(f"name is longer than {NAME_CHARS_MAX} characters", param="name")
-    company = body.get("company")
+    company = _company(body)
     data: Json = {
         "type": body.get("type", "individual"),
         "status": body.get("status", "active"),
@@ -24,7 +24,7 @@ def create(world: World, call: Call) -> Answer:
         "phone_number": body.get("phone_number"),
         "billing": {"address": {"line2": None, "state": None, **body["billing"]["address"]}},
         "individual": _individual(body.get("individual")),
-        "company": {"tax_id_provided": "tax_id" in company} if isinstance(company, dict) else None,
+        "company": None if company is None else {"tax_id_provided": "tax_id" in company},
         "spending_controls": _limits(body.get("spending_controls")) or None,
         "preferred_locales": body.get("preferred_locales") or [],
         "metadata": body.get("metadata") or {},
@@ -33,6 +33,17 @@ def create(world: World, call: Call) -> Answer:
     holder = world.add(KIND, call.account, data)
     world.snapshot("created", holder)
     return Answer(holder)
+
+
+def _company(body: Json) -> Json | None:
+    """What was told of a company. A tax number that ends in ``BAD`` is refused, and repeated, as Stripe repeats values."""
+    company = body.get("company")
+    number = str(company.get("tax_id") or "") if isinstance(company, dict) else ""
+    if number.endswith("BAD"):
+        raise invalid(
+            f"The tax ID {number} of {body.get('name') or 'the company'} is not valid.", param="company[tax_id]"
+        )
+    return company if isinstance(company, dict) else None
 
 
 def _individual(given: Json | None) -> Json | None:
@@ -95,7 +106,7 @@ def _changes(holder: Record, body: Json) -> Json:
         told = {k: v for k, v in person.items() if v and v not in _NOTHING_TOLD}
         new["individual"] = {**(holder.data["individual"] or {}), **told}
     if "company" in body:
-        new["company"] = {"tax_id_provided": "tax_id" in body["company"]}
+        new["company"] = {"tax_id_provided": "tax_id" in (_company(body) or {})}
     return new
 
 

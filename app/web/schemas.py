@@ -84,7 +84,12 @@ class Positive(Body):
 class Reason(Body):
     """Why: kept with who and when."""
 
-    reason: str = Field(min_length=1, max_length=500, description="For whoever looks later.", examples=["Fraud check"])
+    reason: str = Field(
+        min_length=1,
+        max_length=500,
+        description="For whoever looks later; kept in clear: name no holder.",
+        examples=["Fraud check"],
+    )
 
 
 class Accepted(BaseModel):

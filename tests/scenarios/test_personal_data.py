@@ -75,12 +75,15 @@ SECRETS = (
 )
 
 
+SETTINGS = {"CARDRAIL_RECEIVERS": "any", "CARDRAIL_LOG_LEVEL": "debug"}
+
+
 @pytest_asyncio.fixture(scope="module")
 async def hearing(
     postgres: embedded.Embedded, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
-    """A fleet that may send notices to anyone."""
-    async with shared(postgres, template, tmp_path_factory.mktemp("pii"), {"CARDRAIL_RECEIVERS": "any"}) as one:
+    """A fleet that may send notices to anyone, and says all it can say."""
+    async with shared(postgres, template, tmp_path_factory.mktemp("pii"), SETTINGS) as one:
         yield one
 
 
@@ -254,6 +257,11 @@ async def test_what_others_write_and_what_goes_wrong_leaks_nothing(hearing: Worl
     holder = await account.ask("cardholders", COMPANY)
     changed = {"phone_number": "+525598760000", "billing": {"address": SHIPPING["address"]}}
     assert (await account.ask(f"cardholders/{holder['object_id']}", changed, "PATCH"))["state"] == "settled"
+    again = {"company": {"tax_id": "QUUX930211BAD"}}
+    said = await account.ask(f"cardholders/{holder['object_id']}", again, "PATCH")
+    assert (said["state"], "[redacted]" in said["error"]["message"]) == ("rejected", True), said
+    named = await account.ask("cardholders", {**COMPANY, **again})
+    assert (named["state"], in_clear(str(named))) == ("rejected", [])
     await elsewhere(world, account)
     wallet = {"network": "polygon", "address": "0x52908400098527886E0F7030069857D2E4169EE7"}
     await account.ask("wallets", wallet)

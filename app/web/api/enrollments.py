@@ -90,7 +90,9 @@ class Cardholder(schemas.Body):
 class EnrollmentRequest(schemas.Body):
     """A new account. The same `reference` twice is one enrollment."""
 
-    reference: str = Field(min_length=1, max_length=200, description="Your own name for it.", examples=["customer-42"])
+    reference: str = Field(
+        min_length=1, max_length=200, description="Your own name for it; kept in clear.", examples=["customer-42"]
+    )
     contact_email: Email
     display_name: str = Field(min_length=1, max_length=200, description="Shown at Stripe.", examples=["Ana Demo"])
     country: Country
