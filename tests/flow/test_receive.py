@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,11 +144,13 @@ async def test_rejections_are_a_ring(pool: db.Pool) -> None:
 
 
 @pytest.fixture
-async def own_server(tmp_path: Path) -> AsyncIterator[embedded.Embedded]:
-    server = embedded.start(tmp_path, durable=False)
-    await schema.ensure(server.dsn())
-    yield server
-    embedded.stop(server, mode="immediate")
+async def own_server() -> AsyncIterator[embedded.Embedded]:
+    """Not below pytest's own folder: another run of pytest shuts that to the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="cardrail-test-") as folder:
+        server = embedded.start(Path(folder), durable=False)
+        await schema.ensure(server.dsn())
+        yield server
+        embedded.stop(server, mode="immediate")
 
 
 STRIPE_WAITS_S = 15
