@@ -30,6 +30,8 @@ SESSION = {"lock_timeout": "500ms", "enable_seqscan": "off"}
 BATCH_MAX = 256
 BATCH_BYTES_MAX = 8_388_608
 FLUSHERS_MAX = 2
+BATCH_WORTH = 24
+"""So many must wait before another flusher helps the one at work: small commits side by side cost more than they save."""
 WAITING_BYTES_MAX = 134_217_728
 DEADLINE_S = 1.8
 RETRY_AFTER_S = 2
@@ -118,7 +120,7 @@ class Receiver:
             loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[Accepted] = loop.create_future()
         self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
-        if self._flushers < self._flushers_max:
+        if not self._flushers or (self._flushers < self._flushers_max and len(self._waiting) >= BATCH_WORTH):
             self._flushers += 1
             self._start(self._flush_all())
         return await done
