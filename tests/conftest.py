@@ -14,6 +14,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from app.flow.authorize import SESSION, Authorizer
 from app.machines.programme import Authorization
@@ -27,8 +28,28 @@ from tests.patience import PATIENCE_S
 hypothesis.settings.register_profile("cardrail", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("cardrail")
 
+LONG = ("tests/contract/", "tests/scenarios/", "tests/ops/")
+"""Folders whose files take longest: begun first, so that no process ends long after the others."""
+
 _TEMPLATE = "cardrail_template"
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in LONG])
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist brings no types
+    """A file goes to one process as a whole; those of the contract together, since they ask one running service."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return LONG[0] if file.startswith(LONG[0]) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
