@@ -88,18 +88,22 @@ async def read(
 
 
 async def incomplete(conn: asyncpg.Connection, account_id: str) -> int:
-    """Transactions whose entries do not add up to their impact yet."""
-    found = await conn.fetchval(
-        """
-        SELECT count(*) FROM objects t
-         WHERE t.account_id = $1 AND t.kind = 'transaction' AND t.data ? 'balance_impact'
-           AND (t.data->'balance_impact'->'available'->>'value')::bigint IS DISTINCT FROM (
-               SELECT coalesce(sum((e.data->'balance_impact'->'available'->>'value')::bigint), 0) FROM objects e
-                WHERE e.account_id = $1 AND e.kind = 'transaction_entry' AND e.data->>'transaction' = t.object_id)
-        """,
-        account_id,
-    )
+    """Transactions whose entries do not add up to their impact yet. Reads each entry once, however many there are."""
+    found = await conn.fetchval(INCOMPLETE, account_id)
     return int(found)
+
+
+INCOMPLETE = """
+SELECT count(*) FROM (
+    SELECT id FROM (
+        SELECT object_id AS id, (data->'balance_impact'->'available'->>'value')::bigint AS value, true AS whole
+          FROM objects WHERE account_id = $1 AND kind = 'transaction' AND data ? 'balance_impact'
+        UNION ALL
+        SELECT data->>'transaction', -(data->'balance_impact'->'available'->>'value')::bigint, false
+          FROM objects WHERE account_id = $1 AND kind = 'transaction_entry') AS legs
+     GROUP BY id HAVING bool_or(whole) AND coalesce(sum(value), 0) <> 0) AS apart
+"""
+"""No join: without statistics one is planned as a loop within a loop, which takes minutes for thousands of entries."""
 
 
 _ENTRIES = """
