@@ -69,7 +69,7 @@ async def park(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800 if FULL else 400)
+@pytest.mark.timeout(1800 if FULL else 1200)
 async def test_the_service_does_what_the_description_says(live: Live, tmp_path: Path) -> None:
     await lay_out(live.pool)
     process = await asyncio.create_subprocess_exec(

@@ -29,12 +29,14 @@ async def second(live: Live) -> AsyncIterator[tuple[Process, str]]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
-        await live.parts.ready(http, f"{url}/readyz")
-    yield process, url
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+            await live.parts.ready(http, f"{url}/readyz")
+        yield process, url
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.slow
