@@ -34,6 +34,8 @@ EventSource = Annotated[
     Literal["webhook", "response", "poll", "request", "timer"] | None, typer.Option(help="Only from this source.")
 ]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
+WHY = "asked for on the command line"
+"""Where a reason may be left out."""
 
 WRONG_USAGE = frozenset(
     {

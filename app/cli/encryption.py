@@ -4,8 +4,8 @@ from typing import Any
 
 import typer
 
-from app.cli.desk import AsJson, WhyOption, Yes, err, out, show_json, show_rows, show_thing, would
-from app.cli.ops import WHY, progress_bar, run, who
+from app.cli.desk import WHY, AsJson, WhyOption, Yes, err, out, show_json, show_rows, show_thing, would
+from app.cli.ops import progress_bar, run, who
 from app.ops import encryption
 from app.sealing import SETTING
 from app.wiring import Services

@@ -15,6 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.desk import (
+    WHY,
     AsJson,
     EventSource,
     EventStatus,
@@ -46,7 +47,6 @@ Modes = Literal["state", "resume", "force"]
 MODE = "state: no command leaves; resume: the next step may follow; force: again."
 Progressing = Callable[[int, int], None]
 FOLLOW_EVERY_S = 0.2
-WHY = "asked for on the command line"
 
 
 def who(reason: str) -> Actor:

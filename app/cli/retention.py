@@ -4,8 +4,8 @@ from typing import Any
 
 import typer
 
-from app.cli.desk import AsJson, Desk, WhyOption, Yes, at_desk, out, show_json, show_rows, show_thing, would
-from app.cli.ops import WHY, progress_bar, who
+from app.cli.desk import WHY, AsJson, Desk, WhyOption, Yes, at_desk, out, show_json, show_rows, show_thing, would
+from app.cli.ops import progress_bar, who
 from app.cli.ops import run as running
 from app.ops import retention
 from app.wiring import Services

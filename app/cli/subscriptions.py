@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.desk import AsJson, Desk, at_desk, err, show_rows, show_thing
+from app.cli.desk import WHY, AsJson, Desk, WhyOption, at_desk, err, show_rows, show_thing
 from app.flow import receivers
 from app.ops import subscriptions
 from app.store import notices
@@ -36,6 +36,7 @@ def create(
         list[str] | None, typer.Option("--account", help="Only of this account; repeat it for more.")
     ] = None,
     description: Annotated[str | None, typer.Option(help="For humans.")] = None,
+    reason: WhyOption = WHY,
     as_json: AsJson = False,
 ) -> None:
     """Subscribe to notices from now on. The secret is shown once and never again."""
@@ -46,7 +47,7 @@ def create(
             desk.conn, url=url, types=types, accounts=accounts or None, description=description
         )
 
-    show_thing(at_desk(work, as_json=as_json, change=f"subscriptions.create {url}"), as_json=as_json)
+    show_thing(at_desk(work, as_json=as_json, change=f"subscriptions.create {url}", reason=reason), as_json=as_json)
     if not as_json:
         err.print("Keep the secret now: it cannot be shown again.", style="yellow")
 
@@ -55,6 +56,7 @@ def create(
 def send_test(
     subscription_id: SubscriptionId,
     wait_s: Annotated[float, typer.Option(min=0, max=60, help="How long to wait for the delivery.")] = 5,
+    reason: WhyOption = WHY,
     as_json: AsJson = False,
 ) -> None:
     """Send a test notice through a running worker; exit 1 when it was not delivered in time."""
@@ -71,29 +73,29 @@ def send_test(
                 return subscriptions.shown_delivery(row)
             await asyncio.sleep(0.1)
 
-    made = at_desk(ask, as_json=as_json, change=f"subscriptions.test {subscription_id}")
+    made = at_desk(ask, as_json=as_json, change=f"subscriptions.test {subscription_id}", reason=reason)
     found = at_desk(look, as_json=as_json)
     show_thing(found, as_json=as_json)
     raise typer.Exit(0 if found["status"] == "delivered" else 1)
 
 
 @app.command()
-def enable(subscription_id: SubscriptionId, as_json: AsJson = False) -> None:
+def enable(subscription_id: SubscriptionId, reason: WhyOption = WHY, as_json: AsJson = False) -> None:
     """Go on where it stopped, and try at once what had failed."""
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await subscriptions.change(desk.conn, subscription_id, {"enabled": True})
 
-    done = at_desk(work, as_json=as_json, change=f"subscriptions.enable {subscription_id}")
+    done = at_desk(work, as_json=as_json, change=f"subscriptions.enable {subscription_id}", reason=reason)
     show_thing(done, as_json=as_json)
 
 
 @app.command()
-def delete(subscription_id: SubscriptionId, as_json: AsJson = False) -> None:
+def delete(subscription_id: SubscriptionId, reason: WhyOption = WHY, as_json: AsJson = False) -> None:
     """Delete a subscription with its deliveries."""
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await subscriptions.remove(desk.conn, subscription_id)
 
-    done = at_desk(work, as_json=as_json, change=f"subscriptions.delete {subscription_id}")
+    done = at_desk(work, as_json=as_json, change=f"subscriptions.delete {subscription_id}", reason=reason)
     show_thing(done, as_json=as_json)

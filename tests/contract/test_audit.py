@@ -11,8 +11,17 @@ from tests.contract.test_schemathesis import ACCOUNT, lay_out, park
 from tests.patience import PATIENCE_S
 
 CHANGES_NOTHING = {"try_authorization"}
-REACHED_MIN = 35
-"""Of the others the thing they act on is not laid out; the folder of each has tests of its own."""
+AUDITED_THOUGH_REFUSED = {"change_pin", "make_ephemeral_key"}
+"""They pass through to Stripe, which does not know this account: the row says what Stripe said."""
+LAID_OUT = {
+    "payout_method": ("payout_method", "eligible"),
+    "setup_intent": ("outbound_setup_intent", "requires_payout_method"),
+    "transfer": ("outbound_transfer", "processing"),
+    "financial_account": ("financial_account", "open"),
+    "dispute": ("dispute", "unsubmitted"),
+    "ipi_1": ("issuing_transaction", "capture"),
+}
+"""Things that a path or a body names: their kinds and states; called as the path's parameter or the body's example."""
 BODIES: dict[str, dict[str, Any]] = {
     "make_card": {"type": "virtual"},
     "replace_card": {"reason": "lost"},
@@ -26,9 +35,8 @@ BODIES: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 async def test_every_write_leaves_a_row_in_the_audit(live: Live) -> None:
     await lay_out(live.pool)
-    known: dict[str, str] = {}
-    silent: list[str] = []
-    audited: set[str] = set()
+    known = await lay_out_more(live)
+    unproven: dict[str, object] = {}
     headers = {"Authorization": f"Bearer {live.parts.key}"}
     async with httpx.AsyncClient(base_url=live.parts.url, headers=headers, timeout=PATIENCE_S) as http:
         for path, method, operation in writes():
@@ -38,16 +46,61 @@ async def test_every_write_leaves_a_row_in_the_audit(live: Live) -> None:
                 groups = (await http.get("/v1/parked")).json()["data"]
                 what = "command" if name == "discard_parked" else "event"
                 known["fingerprint"] = next(row["fingerprint"] for row in groups if row["what"] == what)
+            known |= await prepared(live, name, known)
             before = await rows(live)
             answer = await http.request(method, filled(path, operation, known), **body_of(operation))
-            if answer.is_success and await rows(live) > before:
-                audited.add(name)
-            elif answer.is_success and name not in CHANGES_NOTHING:
-                silent.append(name)
+            noted = await rows(live) - before
+            as_wanted = answer.is_success or name in AUDITED_THOUGH_REFUSED | CHANGES_NOTHING
+            if not as_wanted or noted != (name not in CHANGES_NOTHING):
+                unproven[name] = (answer.status_code, noted, answer.text)
             if name in {"create_subscription", "start_replay"} and answer.is_success:
-                known["subscription_id" if "subscription" in name else "replay_id"] = answer.json()["id"]
-    assert silent == []
-    assert len(audited) >= REACHED_MIN
+                known["subscription_id" if "subscription" in name else "started"] = answer.json()["id"]
+    assert unproven == {}
+
+
+async def lay_out_more(live: Live) -> dict[str, str]:
+    """The other things that are acted on; their ids by the names of the parameters."""
+    for name, (kind, state) in LAID_OUT.items():
+        await live.pool.execute(
+            "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+            " VALUES ($1, $2, $3, $4, $5, now())",
+            ACCOUNT,
+            name,
+            kind,
+            state,
+            {"amount": -1_250} if kind == "issuing_transaction" else {},
+        )
+    return {name: name for name in LAID_OUT}
+
+
+async def prepared(live: Live, name: str, known: dict[str, str]) -> dict[str, str]:
+    """What must be so right before an operation can be done, and the ids that it takes."""
+    match name:
+        case "allow_attempt":
+            facts = {"enrolled": True, "seen": True, "state": "activated"}
+            facts |= {"intents": {"financial_account/1": "rejected:x"}}
+            await live.pool.execute("UPDATE accounts SET facts = $2 WHERE account_id = $1", ACCOUNT, facts)
+        case "confirm_replay":
+            await live.pool.execute(
+                "INSERT INTO replays (id, state, mode, filter, rate, reason, by, by_key, forecast) VALUES"
+                " ('rpl_waits', 'planned', 'force', $1, 1, 'r', 'somebody else', 'key_else', $2)",
+                {"account": "acct_nobody"},
+                {"complete": True, "amount": 1_000_000},
+            )
+            return {"replay_id": "rpl_waits"}
+        case "stop_replay":
+            return {"replay_id": known["started"]}
+        case "retry_delivery":
+            await live.pool.execute(
+                "INSERT INTO notices (account_id, notice_id, subscription_id, type, body, status)"
+                " VALUES ($1, 'msg_failed', $2, 'subscription.test', '{}', 'failed')",
+                ACCOUNT,
+                known["subscription_id"],
+            )
+            return {"delivery_id": "msg_failed"}
+        case _:
+            pass
+    return {}
 
 
 def writes() -> list[tuple[str, str, dict[str, Any]]]:
@@ -64,7 +117,9 @@ def writes() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 async def rows(live: Live) -> int:
-    return int(await live.pool.fetchval("SELECT count(*) FROM operator_actions"))
+    """How many there are, without those that say how a job ended: they come when it does."""
+    ended = ["replays.finished", "replays.failed"]
+    return int(await live.pool.fetchval("SELECT count(*) FROM operator_actions WHERE action <> ALL($1)", ended))
 
 
 def filled(path: str, operation: dict[str, Any], known: dict[str, str]) -> str:

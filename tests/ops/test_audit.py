@@ -21,8 +21,8 @@ from tests.sandbox.conftest import Box, box, started
 
 __all__ = ["box", "started"]
 
-ELSEWHERE = {"replays confirm", "encryption rotate", "encryption rewrite"}
-"""Audited too, and tried where their circumstances are: a second admin, keys of our own."""
+ELSEWHERE = {"replays confirm", "encryption rotate", "encryption rewrite", "subscriptions test"}
+"""Audited too, and tried where their circumstances are: a second admin, keys of our own, a receiver."""
 FILTERS = {"authorizations list"}
 """Takes ``--reason`` to choose by."""
 
@@ -68,6 +68,9 @@ def changing(names: dict[str, str]) -> dict[str, list[str]]:
         "reconcile": ["--account", account, *why, "--yes"],
         "destinations ensure": [*why, "--yes"],
         "retention run": [*why, "--yes"],
+        "subscriptions create": ["--url", "https://8.8.8.8/hook", "--type", "*", *why],
+        "subscriptions enable": [names.get("subscription", ""), *why],
+        "subscriptions delete": [names.get("subscription", ""), *why],
         "keys create": ["--name", "n", *why],
         "keys revoke": [names.get("key", ""), *why],
     }
@@ -138,6 +141,7 @@ async def test_every_change_leaves_who_what_why_and_what_came_of_it(services: Se
         before = await services.pool.fetchval("SELECT coalesce(max(id), 0) FROM operator_actions")
         made = await told(*command.split(), *changing(names)[command])
         names |= {"replay": made["id"]} if command == "replays start" else {}
+        names |= {"subscription": made["id"]} if command == "subscriptions create" else {}
         names |= {"key": made["id"]} if command == "keys create" else {}
         rows = await services.pool.fetch("SELECT * FROM operator_actions WHERE id > $1", before)
         assert len(rows) == 1, (command, [dict(row) for row in rows])
@@ -146,6 +150,7 @@ async def test_every_change_leaves_who_what_why_and_what_came_of_it(services: Se
         assert row["action"].startswith(command.replace(" ", ".")), (command, row["action"])
         assert (row["reason"], bool(row["target"])) == ("because", True), command
         assert row["result"], command
+        assert "whsec_" not in json.dumps(row["result"])
         assert "ck_" not in json.dumps(row["result"])
 
 

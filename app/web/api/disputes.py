@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import asyncpg
 from fastapi import APIRouter, Path
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, model_validator
 from starlette.responses import Response
 
 from app.ops import cards, requests
@@ -70,6 +70,10 @@ class Details(schemas.Body):
 
 class Evidence(schemas.Body):
     """Why the purchase is contested, in Stripe's form: the details stand under the name of the reason."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"reason": "not_received", "not_received": {"explanation": "It never came."}}}
+    )
 
     reason: Reason = Field(description="Stripe's reason.", examples=["not_received"])
     canceled: Details | None = Field(None, description="When this is the reason.")
