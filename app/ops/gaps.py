@@ -20,6 +20,8 @@ from app.store.db import Connection
 LOG = structlog.get_logger()
 
 EVERY_MS = 300_000
+FIRST_MS = 60_000
+"""A process that has just come up looks sooner: who restarts often would never hunt otherwise."""
 BACK = timedelta(hours=1)
 """How far the first hunt of all looks back, and every other at least."""
 SWEEP_EVERY_MS = 3_600_000
@@ -29,11 +31,11 @@ ME = Actor(who="gap-hunter", reason="scheduled")
 
 
 class GapHunter:
-    """Hunts every five minutes; schedule ``poll``."""
+    """Hunts a minute after the start and then every five; schedule ``poll``."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, first_ms: int = FIRST_MS) -> None:
         self._parts = parts
-        self._next_ms = parts.clock() + EVERY_MS
+        self._next_ms = parts.clock() + first_ms
         self._sweep_ms = 0
 
     async def poll(self) -> bool:

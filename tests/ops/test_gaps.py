@@ -48,6 +48,18 @@ async def mark(world: World) -> datetime | None:
     return found[0] if found else None
 
 
+async def test_a_hunt_is_due_soon_after_the_start_and_not_again_at_once(dsn: str) -> None:
+    async with opened(dsn) as world:
+        await GapHunter(world.services).poll()
+        assert await mark(world) is None
+        hunter = GapHunter(world.services, first_ms=0)
+        await hunter.poll()
+        begun = await mark(world)
+        await hunter.poll()
+        assert begun is not None
+        assert await mark(world) == begun
+
+
 async def test_every_dropped_webhook_is_found_once_and_then_nothing_is_missing(dsn: str) -> None:
     async with opened(dsn, webhook_attempts_max=1, faults={"drop": 0.5}, seed=7) as world, listening(world):
         hunter = GapHunter(world.services)
