@@ -14,6 +14,7 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from app.cli import differences
 from app.cli.desk import (
     WHY,
     AsJson,
@@ -250,7 +251,7 @@ def rebuild_accounts(
         return {**one.report(), "ok": one.equal}
 
     found = run(work, as_json=as_json)
-    show_thing(found, as_json=as_json)
+    show_thing(found if as_json else differences.in_words(found), as_json=as_json)
     raise typer.Exit(0 if found["ok"] else 1)
 
 
