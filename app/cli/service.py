@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import httpx
@@ -27,7 +28,18 @@ def serve(
     """Receiver, API and one in-process worker, until Ctrl-C."""
     given = settings()
     configure_logging(level=given.log_level, form=given.log_format)
-    ending(lambda: asyncio.run(_serve(_at(given, host, port), workers)))
+    ending(lambda: _run_loop(_serve(_at(given, host, port), workers)))
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main`` on uvloop, which halves what a request costs, where there is one."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - only processes that serve need it
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 def _at(given: Settings, host: str | None, port: int | None) -> Settings:
@@ -51,7 +63,7 @@ def worker(
 
     given = settings()
     configure_logging(level=given.log_level, form=given.log_format)
-    ending(lambda: asyncio.run(run_worker(given, metrics_port)))
+    ending(lambda: _run_loop(run_worker(given, metrics_port)))
 
 
 def demo(
@@ -83,7 +95,7 @@ def run(
     configure_logging(level=given.log_level, form=given.log_format)
     if given.admin_key is None:
         given = given.but(admin_key=f"ck_{secrets.token_hex(24)}")
-    ending(lambda: asyncio.run(_run(given)))
+    ending(lambda: _run_loop(_run(given)))
 
 
 def _with_ports(given: Settings) -> Settings:

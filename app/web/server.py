@@ -51,7 +51,6 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
             front,
             host=host,
             port=port,
-            loop="uvloop",
             http=OneWriteProtocol,
             log_config=None,
             access_log=False,
