@@ -36,7 +36,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in LONG])
+    """The audit's walk makes every write, brakes among them: it comes after what else asks the same service."""
+    audit = "tests/contract/test_audit.py"
+    items.sort(
+        key=lambda item: [*(not item.nodeid.startswith(folder) for folder in LONG), item.nodeid.startswith(audit)]
+    )
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist brings no types

@@ -67,8 +67,7 @@ async def test_every_network_and_every_bank_takes_a_transfer(worded: World) -> N
     assert (wrong.status_code, wrong.json()["code"]) == (409, "payout_method_unsupported_currency")
 
 
-async def test_a_transfer_is_canceled_fails_returns_or_is_above_a_cap(town: World) -> None:
-    world = town
+async def test_a_transfer_is_canceled_fails_returns_or_is_above_a_cap(world: World) -> None:
     one = member("ends-001", "+transfers_wait+setup_slow")
     await world.enroll(one)
     # The setup intent needs action first; no event ever tells that it is over: it is polled.
