@@ -24,7 +24,7 @@ from app.store.decision_facts import Earlier, Facts
 from app.store.decisions import Decided
 from app.stripe.envelope import Envelope
 
-GATHER_S = 0.025
+GATHER_S = 0.010
 STUCK_S = 0.100
 """After this long a batch is taken for stuck, and the next one begins beside it."""
 BATCH_MAX = 64
