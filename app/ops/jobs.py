@@ -28,11 +28,13 @@ CHUNK_MAX = 200
 CHECKED_MAX = 500
 """Events of a chunk in mode state: an account is folded once for all of its applied ones, so each costs little."""
 RATE_MAX = 10_000
-REST = 0.6
+REST = 1.1
 """A job rests for this share of the time that its last chunk took, whatever its rate: those who are served come first."""
 FAILURES_MAX = 20
 FORESEEN_AT_ONCE_MAX = 1_000
 WAIT_MAX_MS = 1_000
+EARLY_MS = 2
+"""Timers of the event loop may ring so much early; a job that is due by then is due."""
 NOT_FAILED = ("event_applied", "not_replayable", "other_mode", "payload_dropped")
 """Codes of what a job passes over: nothing is wrong with such an event, it is just not for this mode."""
 
@@ -197,15 +199,15 @@ class Replayer:
             if await self._foreseen(lock):
                 return True
             soon = [self._due_in_ms(job) for job in await replays.running(lock)]
-            if soon and 0 < min(soon) <= WAIT_MAX_MS:
+            if soon and EARLY_MS < min(soon) <= WAIT_MAX_MS:
                 await asyncio.sleep(min(soon) / 1000)
             for job in await replays.running(lock):
-                if self._due_in_ms(job) > 0:
+                if self._due_in_ms(job) > EARLY_MS:
                     continue
                 async with lock.transaction():
                     if await replays.try_lock(lock, job["id"]):
                         current = [j for j in await replays.running(lock) if j["id"] == job["id"]]
-                        if current and self._due_in_ms(current[0]) <= 0:
+                        if current and self._due_in_ms(current[0]) <= EARLY_MS:
                             await self._chunk(lock, current[0])
                             return True
         return False
