@@ -187,6 +187,14 @@ async def test_every_page_stands_empty_and_full(sit: Sit, services: Services, sc
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in full
 
 
+async def test_the_overview_shows_the_platforms_money(sit: Sit, services: Services) -> None:
+    await seed(services)
+    desk = await sit("read")
+    page = await desk.see("/console/")
+    assert "<b>0.05 USD</b> on the platform" in page
+    assert "<dt>available</dt><dd>0.05 USD</dd>" in page
+
+
 async def test_an_unknown_thing_is_a_page_with_the_stable_code(sit: Sit) -> None:
     desk = await sit("read")
     for path in ("accounts/acct_no", "events/evt_no", "commands/cmd_no", "authorizations/iauth_no", "replays/rpl_no"):

@@ -67,7 +67,8 @@ async def _keys(conn: Connection, parts: Parts) -> list[Check]:
     found = []
     create = "cardrail keys create --scope operate --name NAME"
     if not valid and parts.settings.admin_key is None:
-        found.append(Check(check="keys", state="warning", says="there is no API key: nobody can call", do=create))
+        says = "no API key is stored: only a CARDRAIL_ADMIN_KEY of the service itself can call"
+        found.append(Check(check="keys", state="warning", says=says, do=create))
     if parts.settings.admin_key is not None:
         says = "CARDRAIL_ADMIN_KEY is in use: it has no name and never expires"
         found.append(Check(check="keys", state="warning", says=says, do=f"{create}; then unset CARDRAIL_ADMIN_KEY"))
