@@ -1,14 +1,13 @@
 """deliver: takes due commands from the outbox, calls Stripe outside any transaction, appends the outcome as an event.
 
-The only caller of Stripe writes. The intent is committed before the call; the outcome and its event are one
-transaction. A lost reply is repeated under the same key, or read back where the key can no longer be trusted; a second
-key is earned only by a v1 500 that is replayed and, read back, made nothing. Caps are checked before the first call.
+With ``calling`` the only caller of Stripe writes. The intent is committed before the call; the outcome and its event are
+one transaction. Caps are checked before the first call.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,8 +16,8 @@ import structlog
 
 from app import metrics
 from app.flow.brakes import Guard
+from app.flow.calling import Caller, Park
 from app.flow.retry import ATTEMPTS_MAX, backoff_s, snooze_s
-from app.machines.commands import idempotency_key
 from app.machines.events import CommandParked, CommandRejected, CommandSettled, Json
 from app.machines.programme import Programme
 from app.store import log, outbox, views
@@ -31,9 +30,6 @@ LOG = structlog.get_logger()
 
 COMMANDS_MAX = 32
 LEASE_S = 30.0
-CALL_S = 20.0
-KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
-"""How long Stripe surely remembers an idempotency key; past it an unknown outcome is read back, never repeated."""
 
 OF_PLATFORM = {
     "create_outbound_payment": "from_financial_account",
@@ -43,15 +39,6 @@ OF_PLATFORM = {
 """Commands that name the platform's own financial account, and under which parameter."""
 
 Row = Mapping[str, Any]
-
-
-class Park(Exception):
-    """This command needs a human: why, in a stable code and a sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class Stopped(Exception):
@@ -75,6 +62,7 @@ class Deliverer:
     ) -> None:
         self._pool = pool
         self._stripe = stripe
+        self._caller = Caller(pool, stripe, programme, version)
         self._programme = programme
         self._guard = Guard(programme.brakes, platform_account=platform_account)
         self._platform = platform_account
@@ -102,7 +90,7 @@ class Deliverer:
                 request = await self._request(row)
                 await self._reserve(row)
                 row = {**row, "read_at": self._read_at(row)}
-                outcome = impersonal(await self._outcome(row, request), request.params)
+                outcome = impersonal(await self._caller.outcome(row, request), request.params)
             except Stopped:
                 outcome = None
                 await self._stopped(token, row)
@@ -199,40 +187,6 @@ class Deliverer:
             if moved > cap:
                 return name, f"caps.{name} is {cap} cents and this would make it {moved}."
         return None
-
-    # -- the call -----------------------------------------------------------------------------------------------
-
-    async def _outcome(self, row: Row, request: requests.Request) -> Outcome:
-        first = row["first_call_at"]
-        replayed = (row["error"] or {}).get("code") == "replayed_500"
-        expired = first is not None and datetime.now(UTC) - first > KEY_LIVES[request.api]
-        if replayed or expired:
-            return await self._read_back(row, request, renew=replayed)
-        outcome = await self._call(request, row["idempotency_key"])
-        if isinstance(outcome, Unknown) and outcome.code == "replayed_500":
-            return await self._read_back(row, request, renew=True)
-        return outcome
-
-    async def _call(self, request: requests.Request, key: str) -> Outcome:
-        try:
-            async with asyncio.timeout(CALL_S):
-                return await self._stripe.call(request, key)
-        except TimeoutError:
-            return Unknown("timeout", f"no answer within {CALL_S:.0f} s")
-
-    async def _read_back(self, row: Row, request: requests.Request, *, renew: bool) -> Outcome:
-        """Look whether the call took effect. If not, one new key may follow a stored 500; else a human decides."""
-        made = await self._stripe.find_made(request, row["command_id"], row["first_call_at"] or row["created_at"])
-        if made is not None:
-            return Settled(object=made, object_id=str(made.get("id")), request_id=None)
-        second = idempotency_key(row["command_id"], 2)
-        if not renew or row["idempotency_key"] == second:
-            raise Park(
-                "outcome_unknown", "Stripe's answer was lost, nothing was found made, and no key is left to try."
-            )
-        async with self._pool.acquire() as conn:
-            await outbox.renew_key(conn, row["account_id"], row["command_id"], second)
-        return await self._call(request, second)
 
     # -- after the call -----------------------------------------------------------------------------------------
 

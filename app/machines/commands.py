@@ -66,6 +66,18 @@ def command_id(account_id: str, intent: str) -> str:
     return "cmd_" + hashlib.sha256(f"{account_id}|{intent}".encode()).hexdigest()[:26]
 
 
-def idempotency_key(command: str, generation: int = 1) -> str:
-    """The key sent to Stripe. Only a v1 500 replayed under its key, read back as "nothing made", earns generation 2."""
-    return f"cardrail-{command}" if generation == 1 else f"cardrail-{command}-{generation}"
+def idempotency_key(command: str) -> str:
+    """The key sent to Stripe, first and for ever unless v1 shows that it holds an answer under it that made nothing."""
+    return f"cardrail-{command}"
+
+
+def key_after_500(key: str) -> str | None:
+    """The one key that may follow a v1 500 which is replayed under ``key`` and, read back, made nothing."""
+    return None if key.endswith("-2") else f"{key}-2"
+
+
+def key_after_refusal(command: str, key: str) -> str:
+    """The key after a refusal of v1 that is replayed under ``key``: ``-r1``, ``-r2`` and so on."""
+    prefix = f"{idempotency_key(command)}-r"
+    count = int(key.removeprefix(prefix).split("-")[0]) if key.startswith(prefix) else 0
+    return f"{prefix}{count + 1}"

@@ -124,9 +124,15 @@ async def first_call(conn: Connection, account_id: str, command_id: str) -> None
 
 
 async def renew_key(conn: Connection, account_id: str, command_id: str, key: str) -> None:
-    """Give the command the one second key that it may have."""
+    """Go on under another key, first called now; what was said under the one before no longer tells of this one."""
     await conn.execute(
-        "UPDATE outbox SET idempotency_key = $3 WHERE account_id = $1 AND command_id = $2", account_id, command_id, key
+        """
+        UPDATE outbox SET idempotency_key = $3, first_call_at = now(), error = NULL
+         WHERE account_id = $1 AND command_id = $2
+        """,
+        account_id,
+        command_id,
+        key,
     )
 
 

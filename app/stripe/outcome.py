@@ -34,12 +34,16 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A no for good. ``parks`` when a person must decide, since the cause lies with us and not with the request."""
+    """A no for good. ``parks`` when a person must decide, since the cause lies with us and not with the request.
+
+    ``replayed``: Stripe holds it under this key and repeated it.
+    """
 
     code: str
     message: str
     request_id: str | None = None
     parks: bool = False
+    replayed: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -95,7 +99,8 @@ def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, pl
         return TryAgain(code, message, _seconds(known.get("retry-after")))
     if kinds & WAITING and (platform or not kinds & NOT_YET):
         return Waiting(code, message)
-    return Rejected(code, message, request_id, parks=status in (401, 403) or bool(kinds & PARKING))
+    parks = status in (401, 403) or bool(kinds & PARKING)
+    return Rejected(code, message, request_id, parks=parks, replayed=known.get("idempotent-replayed") == "true")
 
 
 def _server_error(api: str, headers: Mapping[str, str], code: str, message: str) -> Outcome:

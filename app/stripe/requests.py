@@ -179,11 +179,8 @@ def _create_outbound_payment(m: _Make) -> Request:
 
 
 def _create_cardholder(m: _Make) -> Request:
-    name = str(m.get("name"))
-    if len(name) > NAME_MAX:
-        name = name[:NAME_MAX].rstrip()
     params = {
-        "name": name,
+        "name": card_name(str(m.get("name"))),
         "type": m.params.get("type") or "individual",
         "status": "active",
         **m.some("email", "phone_number", "billing", "company", "spending_controls"),
@@ -191,6 +188,14 @@ def _create_cardholder(m: _Make) -> Request:
         "metadata": dict(m.metadata),
     }
     return Request("post", "/v1/issuing/cardholders", params, m.account, "v1")
+
+
+def card_name(name: str) -> str:
+    """The name as a card can carry it, at most ``NAME_MAX`` characters: whole words as long as at least one fits."""
+    whole = " ".join(name.split())
+    if len(whole) <= NAME_MAX:
+        return whole
+    return whole[: NAME_MAX + 1].rpartition(" ")[0] or whole[:NAME_MAX]
 
 
 def _individual(m: _Make) -> Params:

@@ -63,10 +63,11 @@ CODES: tuple[Code, ...] = (
         "Let another admin confirm it.",
         ("replays",),
     ),
-    # 404, 405, 413, 415: the request does not fit any route
+    # 404, 405, 408, 413, 415: the request does not fit any route
     Code("not_found", 404, "There is no such thing, or no such route.", "Check the id."),
     Code("method_not_allowed", 405, "The route has no such method.", "See the API's description.", ("route",)),
     Code("body_too_large", 413, "The body is longer than `CARDRAIL_BODY_MAX_BYTES`.", "Send less.", ("body", "door")),
+    Code("body_too_slow", 408, "The body did not arrive in time.", "Send it without pauses.", ("body", "door")),
     Code(
         "unsupported_media_type",
         415,
@@ -230,6 +231,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "bad_config", 500, "A setting is missing or wrong; the sentence names it.", "See `cardrail config`.", ("cli",)
     ),
+    Code("cannot_listen", 500, "The address cannot be listened on.", "Free it, or name another.", ("cli",)),
     Code("old_schema", 500, "The database has another schema.", "`cardrail migrate`.", ("cli",)),
     Code("openapi_differs", 500, "openapi.yaml is not what the code says.", "`make openapi`.", ("cli",)),
     Code("embedded_database_failed", 503, "The embedded PostgreSQL did not start.", "See its log.", ("cli",)),

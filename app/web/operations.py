@@ -13,7 +13,7 @@ from app.web.problems import MEDIA_TYPE
 Operation = dict[str, Any]
 
 RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer", "examples": [1]}}
-SHARED = (401, 403, 404, 413, 415, 429, 503)
+SHARED = (401, 403, 404, 408, 413, 415, 429, 503)
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"description": "The scheme.", "schema": {"type": "string", "examples": ["Bearer"]}}},
     429: {
@@ -40,7 +40,7 @@ def complete(operation: Operation, schemas: Mapping[str, Any]) -> None:
     marks = _marks(operation)
     codes = [code for code in CODES if marks.intersection(code.at)]
     asked = {int(status) for status in responses if status.isdigit() and int(status) >= 400}
-    wanted = (asked | {401, 403, 429, 503} | ({413, 415} if "body" in marks else set())) - {500}
+    wanted = (asked | {401, 403, 429, 503} | ({408, 413, 415} if "body" in marks else set())) - {500}
     if operation.get("parameters") or "body" in marks:
         wanted |= {400, 422}
     for status in sorted(wanted):

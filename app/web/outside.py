@@ -165,7 +165,7 @@ def door(name: str, *, authorizations: bool) -> dict[str, Any]:
             }
         },
     }
-    refused = {status: _codes(status) for status in (400, 413, 503)}
+    refused = {status: _codes(status) for status in (400, 408, 413, 503)}
     return {
         "post": {
             "tags": ["stripe"],

@@ -106,7 +106,13 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return answer(422, "invalid", detail, errors=errors)
 
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
 
 
 def _allowed(request: Request) -> str | None:

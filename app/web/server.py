@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from app.config import Settings
+from app.errors import ConfigError
 from app.web.main import create_app, door_of
 from app.web.one_write import OneWriteProtocol
 from app.web.webhooks import FrontDoor, calm_collector
@@ -41,16 +43,45 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
-    """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty."""
+    """Serve until SIGINT or SIGTERM. ``workers=0`` runs none: they are then other processes' duty.
+
+    Raises ConfigError, before anything is opened, when nothing can listen at this address.
+    """
     warn_of_known_key(settings)
+    with contextlib.ExitStack() as bound:
+        listening = [bound.enter_context(one) for one in _bound(host, port)]
+        await _serve(settings, listening, workers)
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets at the address. They listen once the application is up, so that nobody is let in sooner."""
+    made: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(
+            socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        ):
+            made.append(socket.socket(family, kind, protocol))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made[-1].bind(address)
+            made[-1].setblocking(False)
+    except OSError as error:
+        for one in made:
+            one.close()
+        why = "the port is taken" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        said = f"Cannot listen on {host}:{port}: {why}. Name another with --host and --port."
+        raise ConfigError(said, code="cannot_listen") from error
+    return made
+
+
+async def _serve(settings: Settings, listening: list[socket.socket], workers: int) -> None:
     async with open_services(settings) as services:
         authorize = services.authorizer.answer
         app = create_app(services, authorize)
         front = FrontDoor(app, services.receiver, door_of(services, authorize))
         config = uvicorn.Config(
             front,
-            host=host,
-            port=port,
             http=OneWriteProtocol,
             log_config=None,
             access_log=False,
@@ -62,4 +93,4 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
         calm_collector()
         worker = working(services, process_name("serve"), workers) if workers else contextlib.nullcontext()
         async with measuring(services), worker:
-            await server.serve()
+            await server.serve(sockets=listening)

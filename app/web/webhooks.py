@@ -5,6 +5,7 @@ body is never read beyond its limit. Plain ASGI under Starlette routes, since a 
 more than all of this.
 """
 
+import asyncio
 import gc
 import re
 import time
@@ -24,7 +25,7 @@ from app.stripe import catalog, signature
 from app.stripe import envelope as envelopes
 from app.stripe.envelope import Envelope
 from app.web import problems
-from app.web.bodies import drain
+from app.web.bodies import BODY_MAX_S, CLOSE, arrived, refuse_unread, too_slow
 from app.web.one_write import Prepared
 
 LOG = get_logger(__name__)
@@ -54,6 +55,7 @@ class WebhookDoor:
     authorization_secrets: Sequence[str] = ()
     tolerance_s: int = 300
     body_max_bytes: int = BODY_MAX_BYTES
+    body_max_s: float = BODY_MAX_S
     clock: Callable[[], float] = field(default=time.time)
     authorize: Authorize | None = None
 
@@ -104,7 +106,11 @@ def calm_collector() -> None:
 
 
 class _TooLarge(Exception):
-    """The body is longer than allowed."""
+    """The body is longer than allowed. ``unread``: more of it may come."""
+
+    def __init__(self, *, unread: bool) -> None:
+        super().__init__()
+        self.unread = unread
 
 
 class _Gone(Exception):
@@ -126,12 +132,17 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await _read(scope, receive, self._door.body_max_bytes)
+            body = await _read(scope, receive, self._door)
         except _Gone:
             return
-        except _TooLarge:
+        except _TooLarge as error:
             answer = self._refuse("body_too_large", f"The body is over {self._door.body_max_bytes} bytes.", status=413)
-            answer.headers["Connection"] = "close"
+            if error.unread:
+                await refuse_unread(answer, receive, send)
+                return
+        except TimeoutError:
+            answer = self._refuse("body_too_slow", too_slow(self._door.body_max_s), status=408)
+            answer.headers.update(CLOSE)
         else:
             begun = time.perf_counter()
             found = await self._answer(_header(scope, b"stripe-signature"), body)
@@ -207,28 +218,35 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
     return None
 
 
-async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def _read(scope: Scope, receive: Receive, door: WebhookDoor) -> bytes:
+    """The body. Raises _TooLarge, _Gone, and TimeoutError; a timer is started only for what is not here yet."""
+    limit = door.body_max_bytes
     announced = _header(scope, b"content-length")
     if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
-        await drain(receive)
-        raise _TooLarge
+        raise _TooLarge(unread=True)
+    if not arrived(receive):
+        async with asyncio.timeout(door.body_max_s):
+            return await _gathered(receive, limit)
     message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        whole: bytes = message.get("body", b"")
-        if len(whole) > limit:
-            raise _TooLarge
-        return whole
+    if message["type"] != "http.request":
+        raise _Gone
+    whole: bytes = message.get("body", b"")
+    if len(whole) > limit:
+        raise _TooLarge(unread=False)
+    return whole
+
+
+async def _gathered(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
+        message = await receive()
         if message["type"] != "http.request":
             raise _Gone
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
+        more = bool(message.get("more_body"))
         if size > limit:
-            if message.get("more_body"):
-                await drain(receive)
-            raise _TooLarge
-        if not message.get("more_body"):
+            raise _TooLarge(unread=more)
+        if not more:
             return b"".join(chunks)
-        message = await receive()

@@ -45,6 +45,13 @@ async def test_reasons_that_come_from_what_is_stored(pool: db.Pool, build: Build
     assert await rule() == "card_unknown"
 
 
+async def test_a_brake_stops_our_steps_and_no_purchase(pool: db.Pool, build: Builder) -> None:
+    """DESIGN: a brake stops automation while receiving goes on; only a hold is among the rules of a decision."""
+    await seed(pool)
+    await pool.execute("INSERT INTO brakes (step, reason, by) VALUES ('all', 'burst', 'ana')")
+    assert (await ask(await build(), request(100)))["metadata"]["rule"] == "approved"
+
+
 async def test_fifty_requests_at_once_never_exceed_the_balance(pool: db.Pool, build: Builder) -> None:
     await seed(pool, available=1_000)
     both = [await build(size=4), await build(size=4)]

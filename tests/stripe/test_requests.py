@@ -76,3 +76,19 @@ def test_an_unknown_kind_or_a_missing_parameter_is_refused() -> None:
     for kind, params in (("create_moon", {}), ("create_card", {"type": "virtual"})):
         with pytest.raises(KeyError):
             make(kind, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ana Demo", "Ana Demo"),
+        ("  Ana   Demo ", "Ana Demo"),
+        ("Ana Maria Rodriguez Hdez", "Ana Maria Rodriguez Hdez"),
+        ("Ana Maria Rodriguez Hernandez", "Ana Maria Rodriguez"),
+        ("A" * 30, "A" * 24),
+    ],
+)
+def test_a_long_name_is_shortened_to_what_a_card_can_carry(name: str, shown: str) -> None:
+    assert (
+        build("create_cardholder", {**HOLDER, "name": name}, account_id="acct_1", version=NEW).params["name"] == shown
+    )

@@ -76,7 +76,13 @@ class Cardholder(schemas.Body):
     """The cardholder that the programme creates."""
 
     type: Literal["individual", "company"] = Field("individual", description="Kind of holder.", examples=["individual"])
-    name: str = Field(min_length=1, max_length=24, description="Name on the card, at most 24.", examples=["Ana Demo"])
+    name: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="Name on the card. Stripe takes 24 characters: a longer one is shortened to whole words.",
+        examples=["Ana Demo"],
+    )
     email: Email | None = Field(None, description="E-mail.", examples=["ana@example.com"])
     phone_number: str | None = Field(None, max_length=30, description="E.164.", examples=["+525555555555"])
     individual: Individual | None = Field(None, description="Needed for an individual.")

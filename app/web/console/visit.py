@@ -5,6 +5,7 @@ What a page shows comes from the handlers of the API, called in this process; wh
 audit row and the idempotency key that they would write. So the console can neither show nor do anything else.
 """
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from app.errors import BadInput, Forbidden, Unauthenticated
 from app.web import schemas
+from app.web.bodies import BODY_MAX_S, too_slow
 from app.web.console.session import Session, Sessions
 from app.web.deps import Doorkeeper, Page, Principal, Write, decode_cursor
 from app.wiring import Services
@@ -104,10 +106,14 @@ def render(request: Request, template: str, **values: object) -> str:
 async def form_of(request: Request) -> dict[str, str]:
     """The fields of a plain form, none twice."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            raise BadInput("The form is too long.", code="body_too_large", status=413)
+    try:
+        async with asyncio.timeout(BODY_MAX_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > FORM_BYTES_MAX:
+                    raise BadInput("The form is too long.", code="body_too_large", status=413)
+    except TimeoutError:
+        raise BadInput(too_slow(BODY_MAX_S), code="body_too_slow", status=408) from None
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
     except ValueError:
