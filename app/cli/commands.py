@@ -61,7 +61,9 @@ COMMANDS = {
     "openapi": Place("checks", "openapi", "The API's description (OpenAPI 3.1), and the list of its problem codes."),
     "keys": Place("keys", "app", "API keys: create, list, revoke."),
     "actions": Place("actions", "app", "The audit: who did what, and why."),
-    "accounts": Place("accounts", "app", "Accounts: list, show, explain, journal, hold, release, adopt, rebuild."),
+    "accounts": Place(
+        "accounts", "app", "Accounts: list, show, explain, journal, hold, release, adopt, retry, rebuild."
+    ),
     "authorizations": Place("authorizations", "app", "Authorizations: list, show, try."),
     "simulate": Place("simulate", "app", "Play the merchant, against the sandbox only: purchase."),
     "brakes": Place("brakes", "app", "Brakes: list, set, release."),
@@ -72,7 +74,7 @@ COMMANDS = {
     "retention": Place("retention", "app", "What is old enough to go: status, run."),
     "events": Place("events", "events", "Events: list, show, replay, ignore."),
     "commands": Place("events", "commands", "Commands: list, show, retry, discard."),
-    "replays": Place("events", "replays", "Bulk replays: start, list, show, stop."),
+    "replays": Place("events", "replays", "Bulk replays: start, list, show, confirm, stop."),
     "subscriptions": Place("subscriptions", "app", "Subscriptions to notices: list, create, test, delete, enable."),
 }
 
