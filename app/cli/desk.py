@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import asyncpg
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 
 from app.config import Settings, load_settings
@@ -46,7 +46,21 @@ WRONG_USAGE = frozenset(
 )
 """Codes of what the caller typed, or has set, wrongly: exit 2."""
 
-out = Console()
+PIPED_COLUMNS = 10_000
+"""So wide is a table that another program reads: a row is a line, whatever it holds."""
+
+
+class _Paper(Console):
+    """stdout: as wide as the terminal, or as wide as it must be where there is none."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        seen = super().size
+        narrow = self.is_terminal or "COLUMNS" in os.environ
+        return seen if narrow else ConsoleDimensions(PIPED_COLUMNS, seen.height)
+
+
+out = _Paper()
 err = Console(stderr=True)
 
 
@@ -150,7 +164,7 @@ def show_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) 
         table.add_column(column.upper(), overflow="fold", no_wrap=column in {"id", "account", "fingerprint"})
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    out.print(table)
+    _show(table)
     if not rows:
         err.print("Nothing found.", style="dim")
 
@@ -165,7 +179,15 @@ def show_thing(thing: dict[str, Any], *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in thing.items():
         table.add_row(name, _cell(value))
-    out.print(table)
+    _show(table)
+
+
+def _show(table: Table) -> None:
+    """A table, its lines without the blanks that fill up the last column."""
+    with out.capture() as drawn:
+        out.print(table)
+    for line in drawn.get().splitlines():
+        out.file.write(line.rstrip() + "\n")
 
 
 def _cell(value: object) -> str:

@@ -1,9 +1,13 @@
-"""Idempotency keys of API writes. The row is inserted and completed in the transaction of the write itself: an equal
-request that runs at the same moment waits on the row and then reads the first one's answer.
+"""Idempotency keys of API writes.
+
+Of a write that is one transaction the row is inserted and completed in that transaction: an equal request that runs at
+the same moment waits on the row and then reads the first one's answer. A write that works in transactions of its own
+claims its key first, under a lease: until the lease ends, an equal request learns that the first is under way.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 
@@ -12,30 +16,80 @@ from app.store import sealed
 Row = Mapping[str, Any]
 
 
-async def begin(conn: asyncpg.Connection, *, key_id: str, key: str, fingerprint: bytes) -> bool:
-    """Claim the key; waits for a transaction that claims it right now. False when an answer is already kept."""
+class Key(NamedTuple):
+    """A key of one caller (``key_id``: the API key that asks), and the request that it is for."""
+
+    key_id: str
+    key: str
+    fingerprint: bytes
+
+
+async def begin(conn: asyncpg.Connection, asked: Key) -> bool:
+    """Claim the key in the write's own transaction; waits for one that claims it right now. False: it is taken."""
     made = await conn.fetchval(
         "INSERT INTO idempotency (key_id, key, fingerprint) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true",
-        key_id,
-        key,
-        fingerprint,
+        *asked,
     )
     return bool(made)
 
 
-async def kept(conn: asyncpg.Connection, *, key_id: str, key: str) -> Row | None:
+async def claim(conn: asyncpg.Connection, asked: Key, token: UUID, *, lease_s: float) -> bool:
+    """Claim the key under a lease, also from a holder of the same request whose lease ended. False: it is taken."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO idempotency AS i (key_id, key, fingerprint, lease_token, lease_until)
+        VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))
+        ON CONFLICT (key_id, key) DO UPDATE SET lease_token = $4, lease_until = now() + make_interval(secs => $5)
+         WHERE i.status IS NULL AND i.fingerprint = $3 AND i.lease_until <= now()
+        RETURNING true
+        """,
+        *asked,
+        token,
+        lease_s,
+    )
+    return bool(made)
+
+
+async def renew(conn: asyncpg.Connection, asked: Key, token: UUID, *, lease_s: float) -> None:
+    """Let the lease last ``lease_s`` from now; 0 ends it, and the key stays bound to its request."""
+    await conn.execute(
+        "UPDATE idempotency SET lease_until = now() + make_interval(secs => $4)"
+        " WHERE key_id = $1 AND key = $2 AND lease_token = $3",
+        asked.key_id,
+        asked.key,
+        token,
+        lease_s,
+    )
+
+
+async def kept(conn: asyncpg.Connection, asked: Key) -> Row | None:
+    """What stands under the key; ``status`` and ``body`` are null while its request is under way."""
     row: Row | None = await conn.fetchrow(
-        "SELECT key_id, key, fingerprint, status, body FROM idempotency WHERE key_id = $1 AND key = $2", key_id, key
+        "SELECT key_id, key, fingerprint, status, body FROM idempotency WHERE key_id = $1 AND key = $2",
+        asked.key_id,
+        asked.key,
     )
     return await sealed.opened_one(conn, sealed.IDEMPOTENCY, row)
 
 
-async def finish(conn: asyncpg.Connection, *, key_id: str, key: str, status: int, body: bytes) -> None:
-    """Keep the answer, to be given again to the letter."""
+async def finish(conn: asyncpg.Connection, asked: Key, *, status: int, body: bytes, token: UUID | None = None) -> None:
+    """Keep the answer, to be given again to the letter, unless the lease of ``token`` was lost to somebody else."""
     await conn.execute(
-        "UPDATE idempotency SET status = $3, body = $4 WHERE key_id = $1 AND key = $2",
-        key_id,
-        key,
+        "UPDATE idempotency SET status = $4, body = $5, lease_token = NULL, lease_until = NULL"
+        " WHERE key_id = $1 AND key = $2 AND lease_token IS NOT DISTINCT FROM $3",
+        asked.key_id,
+        asked.key,
+        token,
         status,
-        sealed.seal(conn, sealed.IDEMPOTENCY, "body", key_id, key, body),
+        sealed.seal(conn, sealed.IDEMPOTENCY, "body", asked.key_id, asked.key, body),
+    )
+
+
+async def forget(conn: asyncpg.Connection, asked: Key, token: UUID) -> None:
+    """Free a key whose request failed: it may be used again, for anything."""
+    await conn.execute(
+        "DELETE FROM idempotency WHERE key_id = $1 AND key = $2 AND lease_token = $3",
+        asked.key_id,
+        asked.key,
+        token,
     )

@@ -52,6 +52,8 @@ idempotency = Table(
     Column("status", Integer),
     Column("body", LargeBinary, comment="sealed"),
     time("created_at", now=True),
+    Column("lease_token", Uuid, comment="only of a write that takes longer than one transaction"),
+    time("lease_until", nullable=True),
 )
 
 operator_actions = Table(

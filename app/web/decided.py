@@ -77,13 +77,16 @@ class TrialAsked(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     event: str | dict[str, Any] | None = Field(
-        None, description="A stored authorization event by its id, or an event itself.", examples=["evt_1"]
+        None, description="A stored authorization event by its id, or an event itself.", examples=[None]
     )
     authorization: dict[str, Any] | None = Field(
-        None, description="An authorization with its `pending_request`, as Stripe would send it.", examples=[None]
+        None, description="An authorization with its `pending_request`, as Stripe would send it.", examples=[OBJECT]
     )
     account: str | None = Field(
-        None, max_length=255, description="Whose it is, where that does not follow from the event.", examples=[None]
+        None,
+        max_length=255,
+        description="Whose it is, where that does not follow from the event.",
+        examples=["acct_1SMxConnDemo"],
     )
     rules: dict[str, Any] | None = Field(
         None,

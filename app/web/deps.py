@@ -1,7 +1,8 @@
 """What handlers ask for: services, a read connection, who is calling, pages and idempotent writes.
 
 The rule: authentication happens here and nowhere else, and a write is one transaction that holds the idempotency row,
-the change and the audit row, so that all three stand or none does.
+the change and the audit row, so that all three stand or none does. What cannot be one transaction claims its key first
+(app/web/claims.py).
 """
 
 import base64
@@ -22,8 +23,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app.errors import BadInput, Conflict, Forbidden, Unauthenticated
+from app.errors import BadInput, Forbidden, Unauthenticated
+from app.ops.parts import Actor
 from app.store import audit, db, idempotency, keys
+from app.web.claims import Claim, Keep, given_before, whole
 from app.web.throttle import Throttle
 from app.wiring import Services
 
@@ -263,7 +266,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="Same key and same body: same answer. Same key, other body: 409.",
+        description="Same key and same body: same answer, or 409 while the first is under way. Same key, other body: 409.",
         examples=["3f0c9a52-order-4711"],
     ),
 ]
@@ -290,15 +293,18 @@ class Write:
         self.target = request.url.path
         self.action = f"{self.method} {getattr(request.scope.get('route'), 'name', self.target)}"
 
+    def actor(self, reason: str) -> Actor:
+        """Who does it and why, as the audit names them."""
+        return Actor(who=self.principal.name, reason=reason, key=self.principal.id)
+
     async def do(
         self, work: Work, body: BaseModel | None = None, *, status: int = 202, reason: str | None = None
     ) -> Response:
         """Run ``work`` once and answer with what it returns."""
+        asked = self._asked(body)
         async with db.borrow(self.services.pool, within_s=WRITE_MAX_S) as conn, conn.transaction():
-            if self.key is not None:
-                earlier = await self._earlier(conn, self._fingerprint(body))
-                if earlier is not None:
-                    return earlier
+            if asked is not None and not await idempotency.begin(conn, asked):
+                return given_before(await idempotency.kept(conn, asked), asked)
             made = await work(conn)
             await audit.note(
                 conn,
@@ -309,29 +315,64 @@ class Write:
                 result={"id": made.get("id"), "key": self.principal.id},
             )
             answer = Json(made, status, {"Location": made["href"]} if "href" in made else None)
-            if self.key is not None:
-                body_sent = bytes(answer.body)
-                await idempotency.finish(conn, key_id=self.principal.id, key=self.key, status=status, body=body_sent)
+            if asked is not None:
+                await idempotency.finish(conn, asked, status=status, body=bytes(answer.body))
+        self._ring()
+        return answer
+
+    async def apart(
+        self,
+        work: Callable[[], Awaitable[dict[str, Any]]],
+        body: BaseModel | None = None,
+        *,
+        status: int = 202,
+        headers: Mapping[str, str] | None = None,
+        keep: Keep = whole,
+    ) -> Response:
+        """Run ``work`` once, which has transactions and audit rows of its own, and answer with what it returns.
+
+        It may be done again for an equal request when its process died, so it must find what is done already.
+        """
+        asked = self._asked(body)
+        if asked is None:
+            answer = Json(await work(), status, headers)
+        else:
+            claim = Claim(self.services.pool, asked)
+            earlier = await claim.take()
+            if earlier is not None:
+                return earlier
+            async with claim.working():
+                made = await work()
+                answer, kept = Json(made, status, headers), keep(made)
+                await claim.keep(status, None if kept is None else bytes(Json(kept).body))
+        self._ring()
+        return answer
+
+    def _ring(self) -> None:
+        """Something may have been written that the duties of this process wait for."""
         self.services.wake()
         self.services.wake_deliver()
         self.services.notify_bell.ring()
-        return answer
 
-    def _fingerprint(self, body: BaseModel | None) -> bytes:
-        sent = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) if body is not None else b""
-        return hashlib.sha256(f"{self.method} {self.target}\n".encode() + sent).digest()
-
-    async def _earlier(self, conn: asyncpg.Connection, fingerprint: bytes) -> Response | None:
-        """The answer given before under this key; None when this is the first time (the key is then claimed)."""
-        assert self.key is not None
-        if await idempotency.begin(conn, key_id=self.principal.id, key=self.key, fingerprint=fingerprint):
+    def _asked(self, body: BaseModel | None) -> idempotency.Key | None:
+        """The key that was sent, with what it was sent for: method, path and body."""
+        if self.key is None:
             return None
-        row = await idempotency.kept(conn, key_id=self.principal.id, key=self.key)
-        if row is None or row["status"] is None:
-            raise Conflict("A request with this Idempotency-Key is under way.", code="idempotency_in_progress")
-        if bytes(row["fingerprint"]) != fingerprint:
-            raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
-        return Response(row["body"], row["status"], {"Idempotent-Replayed": "true"}, Json.media_type)
+        sent = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS) if body is not None else b""
+        fingerprint = hashlib.sha256(f"{self.method} {self.target}\n".encode() + sent).digest()
+        return idempotency.Key(self.principal.id, self.key, fingerprint)
+
+
+class Question(Write):
+    """What is asked by POST and changes nothing: any key may, and the answer is kept under its key like a write's."""
+
+    def __init__(
+        self,
+        request: Request,
+        principal: Reader,
+        idempotency_key: IdempotencyKey = None,
+    ) -> None:
+        super().__init__(request, principal, idempotency_key)
 
 
 class AdminWrite(Write):
@@ -348,3 +389,4 @@ class AdminWrite(Write):
 
 Writing = Annotated[Write, Depends(Write)]
 AdminWriting = Annotated[AdminWrite, Depends(AdminWrite)]
+Asking = Annotated[Question, Depends(Question)]

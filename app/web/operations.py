@@ -50,7 +50,7 @@ def complete(operation: Operation, schemas: Mapping[str, Any]) -> None:
         responses[str(status)] = shared if as_everywhere else problem(status, told)
     for status, response in responses.items():
         if status.startswith("2"):
-            _succeed(operation, status, response, marks)
+            _succeed(operation, response, marks, watched=_watched(response, schemas))
     for body in _bodies(operation):
         for content in body.values():
             if "example" not in content and "examples" not in content and content.get("schema"):
@@ -109,15 +109,19 @@ def _marks(operation: Operation) -> set[str]:
     return marks | ({"body"} if "requestBody" in operation else set())
 
 
-def _succeed(operation: Operation, status: str, response: dict[str, Any], marks: set[str]) -> None:
+def _watched(response: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
+    """Whether an answer names what to watch."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return "href" in schemas.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+
+
+def _succeed(operation: Operation, response: dict[str, Any], marks: set[str], *, watched: bool) -> None:
     if response["description"] == "Successful Response":
-        response["description"] = (
-            "Taken; watch `href`." if status == "202" else "Done." if "write" in marks else "Found."
-        )
+        response["description"] = "Taken; watch `href`." if watched else "Done." if "write" in marks else "Found."
     headers = response.setdefault("headers", {})
     if "write" in marks:
         headers["Idempotent-Replayed"] = _REPLAYED
-        if status == "202":
+        if watched:
             headers["Location"] = _LOCATION
     if "304" in operation["responses"]:
         headers["ETag"] = _ETAG

@@ -5,11 +5,13 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from fastapi.routing import APIRoute
 
-from app.web.main import build
+from app.web.main import ROUTERS, build
 from app.web.webhooks import AUTHORIZATIONS_PATH, PATH
 
 DOCUMENT: dict[str, Any] = build().openapi()
+ROUTES = {route.name: route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS = [
     pytest.param(operation, id=f"{method} {path}")
@@ -86,6 +88,26 @@ def test_the_api_says_what_stops_a_request(operation: dict[str, Any]) -> None:
     assert operation["security"] == [{"HTTPBearer": []}]
     if "requestBody" in operation:
         assert {"400", "413", "415", "422"} <= operation["responses"].keys()
+
+
+WRITES = [param for param in API if not str(param.id).startswith("get ")]
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_a_write_takes_an_idempotency_key_and_says_how_it_conflicts(operation: dict[str, Any]) -> None:
+    assert "Idempotency-Key" in {parameter["name"] for parameter in operation["parameters"]}
+    told = resolved(operation["responses"]["409"])["content"]["application/problem+json"]["examples"]
+    assert {"idempotency_in_progress", "idempotency_key_reused"} <= told.keys()
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_the_example_of_a_body_is_one_that_the_route_reads(operation: dict[str, Any]) -> None:
+    """Rules over several fields stand in the model, not in the schema."""
+    route = ROUTES[operation["operationId"]]
+    for field in route.dependant.body_params:
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        _, wrong = field.validate(example, {}, loc=("body",))
+        assert not wrong
 
 
 @pytest.mark.parametrize("operation", API)

@@ -1,7 +1,7 @@
 """Real-time decisions, joined with what Stripe recorded; and trials, which decide nothing."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from app.ops import trials
 from app.store import decision_views
 from app.web import decided, schemas, whole
 from app.web.decided import TrialAsked
-from app.web.deps import Json, Page, Reader, Svc, page, reading
+from app.web.deps import Asking, Json, Page, Reader, Svc, page, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["authorizations"])
@@ -62,14 +62,18 @@ async def read_authorization(
         return Json(await whole.authorization(conn, authorization_id))
 
 
-@router.post("/authorizations/trials", response_model=decided.Trial, responses=documented(400, 401, 403, 404, 422))
-async def try_authorization(services: Svc, _who: Reader, body: TrialAsked) -> Response:
+@router.post("/authorizations/trials", response_model=decided.Trial, responses=documented(400, 401, 403, 404, 409, 422))
+async def try_authorization(services: Svc, asking: Asking, body: TrialAsked) -> Response:
     """What an authorization would be answered now, and why; under other rules if you send them. Decides nothing."""
     rules = services.programme.authorization if body.rules is None else trials.rules_of(body.rules)
-    async with reading(services) as conn:
-        if isinstance(body.event, str):
-            asked = await trials.stored(conn, body.event)
-        else:
-            whole = body.model_dump(exclude_unset=True, exclude={"rules"})
-            asked = trials.given(body.event or body.authorization or whole, body.account)
-        return Json(await trials.trial(conn, asked, rules, services.clock()))
+
+    async def work() -> dict[str, Any]:
+        async with reading(services) as conn:
+            if isinstance(body.event, str):
+                asked = await trials.stored(conn, body.event)
+            else:
+                whole = body.model_dump(exclude_unset=True, exclude={"rules"})
+                asked = trials.given(body.event or body.authorization or whole, body.account)
+            return await trials.trial(conn, asked, rules, services.clock())
+
+    return await asking.apart(work, body, status=200)

@@ -18,13 +18,14 @@ from app.web.api.accounts import AccountPath
 from app.web.api.actions import Asked
 from app.web.api.enrollments import Address
 from app.web.api.spending import SpendingControls
-from app.web.deps import Json, Svc, Write, Writing
+from app.web.claims import nothing
+from app.web.deps import Svc, Write, Writing
 from app.web.problems import documented
 
 router = APIRouter(tags=["cards"])
 
 CardPath = Annotated[str, Path(description="The card.", examples=["ic_1"], max_length=255)]
-NOT_KEPT = {"Cache-Control": "no-store"}
+UNKEPT: dict[str, Any] = {"status": 200, "headers": {"Cache-Control": "no-store"}, "keep": nothing}
 Passed: dict[str, Any] = {"status_code": 200, "responses": documented(400, 401, 403, 404, 409, 422, 503)}
 
 
@@ -69,7 +70,7 @@ class CardRequest(schemas.Body):
     status: Status | None = Field(
         None, description="`inactive`: to be activated later; `active` if absent.", examples=["active"]
     )
-    shipping: Shipping | None = Field(None, description="Needed for a physical card.")
+    shipping: Shipping | None = Field(None, description="Needed for a physical card.", examples=[None])
     spending_controls: SpendingControls | None = Field(None, description="Limits of this card.")
     personalization_design: str | None = Field(
         None, max_length=255, description="How a physical card looks.", examples=[None]
@@ -91,7 +92,7 @@ class Replacement(schemas.Body):
     """A new card in place of another; a lost or stolen one stops at once."""
 
     reason: Literal["lost", "stolen", "damaged", "expired"] = Field(description="Why.", examples=["damaged"])
-    shipping: Shipping | None = Field(None, description="Needed when the card is physical.")
+    shipping: Shipping | None = Field(None, description="Needed when the card is physical.", examples=[None])
     status: Status | None = Field(
         None, description="If absent: a virtual card is active, a physical one to be activated.", examples=["active"]
     )
@@ -205,7 +206,7 @@ async def change_pin(
 ) -> Response:
     """Give the card a new PIN, encrypted before it came here; it is passed on and kept nowhere."""
     asked = _asked(write, account_id, card)
-    return Json(await card_secrets.change_pin(services, asked, body.encrypted_number), headers=NOT_KEPT)
+    return await write.apart(lambda: card_secrets.change_pin(services, asked, body.encrypted_number), body, **UNKEPT)
 
 
 @router.post("/accounts/{account_id}/cards/{card}/ephemeral-keys", response_model=EphemeralKey, **Passed)
@@ -214,7 +215,7 @@ async def make_ephemeral_key(
 ) -> Response:
     """Make the key with which Issuing Elements show this card to its holder; it is kept nowhere."""
     asked = _asked(write, account_id, card)
-    return Json(await card_secrets.ephemeral_key(services, asked, body.nonce), headers=NOT_KEPT)
+    return await write.apart(lambda: card_secrets.ephemeral_key(services, asked, body.nonce), body, **UNKEPT)
 
 
 def _asked(write: Write, account_id: str, card: str) -> card_secrets.Asked:

@@ -7,10 +7,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.ops import destinations, doctor
-from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.ops import Operation, Wrong
-from app.web.deps import Admin, Json, Operator, Page, Svc, page
+from app.web.deps import Admin, AdminWriting, Json, Operator, Page, Svc, page
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -74,10 +73,17 @@ async def list_destinations(services: Svc, _who: Admin, asked: Annotated[Page, D
 
 
 @router.post("/destinations", status_code=202, response_model=Ensured, responses=Wrong)
-async def ensure_destinations(services: Svc, who: Admin, body: Ensuring) -> Response:
-    """Create, extend or enable what is missing so that everything we follow reaches us. Again, it does nothing."""
-    actor = Actor(who=who.name, reason=body.reason)
-    return Json(await destinations.ensure(services, actor, url=body.url, yes=not body.dry_run), 202)
+async def ensure_destinations(services: Svc, write: AdminWriting, body: Ensuring) -> Response:
+    """Create, extend or enable what is missing so that everything we follow reaches us. Again, it does nothing.
+
+    New secrets are kept nowhere: an answer that is given again under its `Idempotency-Key` has none.
+    """
+    actor = write.actor(body.reason)
+    return await write.apart(
+        lambda: destinations.ensure(services, actor, url=body.url, yes=not body.dry_run),
+        body,
+        keep=lambda made: {**made, "secrets": []},
+    )
 
 
 @router.get("/doctor", response_model=Examined, responses=documented(401, 403))

@@ -86,7 +86,7 @@ class Cardholder(schemas.Body):
     email: Email | None = Field(None, description="E-mail.", examples=["ana@example.com"])
     phone_number: str | None = Field(None, max_length=30, description="E.164.", examples=["+525555555555"])
     individual: Individual | None = Field(None, description="Needed for an individual.")
-    company: Company | None = Field(None, description="Of a company.")
+    company: Company | None = Field(None, description="Of a company.", examples=[None])
     billing: Billing = Field(description="Where bills go.")
     user_terms_acceptance: Terms | None = Field(
         None, description="Sent to Stripe as the acceptance of the lead's terms."

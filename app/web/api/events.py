@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from app.errors import NotFound
 from app.ops import jobs, replay, requests
-from app.ops.parts import Actor
 from app.store import views
 from app.web import schemas, shown, whole
 from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
@@ -87,18 +86,19 @@ async def replay_event(services: Svc, write: Writing, event_id: EventPath, body:
     `caps.force_unconfirmed` becomes a planned replay (`rpl_...`) that another admin's key confirms.
     """
     href = f"/v1/events/{event_id}"
-    if body.dry_run:
+
+    async def plan() -> dict[str, Any]:
         async with reading(services) as conn:
             row = await replay.found_event(conn, event_id)
             planned = await replay.plan(conn, services, row, body.mode)
-        return Json({"id": event_id, "state": "planned", "href": href, "plan": planned.report()}, 202)
-
-    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
+        return {"id": event_id, "state": "planned", "href": href, "plan": planned.report()}
 
     async def work(conn: asyncpg.Connection) -> dict[str, Any]:
         row = await replay.found_event(conn, event_id)
-        return await jobs.replay_event(conn, services, row, body.mode, actor)
+        return await jobs.replay_event(conn, services, row, body.mode, write.actor(body.reason))
 
+    if body.dry_run:
+        return await write.apart(plan, body)
     return await write.do(work, body, reason=body.reason)
 
 

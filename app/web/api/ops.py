@@ -7,10 +7,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.ops import backfill, rebuild, reconcile
-from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.accounts import AccountPath
-from app.web.deps import Json, Operator, Svc
+from app.web.deps import Svc, Writing
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -55,27 +54,33 @@ class Found(BaseModel):
 
 
 @router.post("/accounts/{account_id}/rebuilds", status_code=202, response_model=Rebuilt, responses=Wrong)
-async def rebuild_account(services: Svc, who: Operator, account_id: AccountPath, body: Operation) -> Response:
+async def rebuild_account(services: Svc, write: Writing, account_id: AccountPath, body: Operation) -> Response:
     """Fold the account's log again and compare; without `dry_run` what the log says is written where it differs."""
-    if body.dry_run:
-        return Json((await rebuild.check(services, account_id)).report(), 202)
-    return Json(await rebuild.repair(services, account_id, Actor(who=who.name, reason=body.reason)), 202)
+
+    async def work() -> dict[str, Any]:
+        if body.dry_run:
+            return (await rebuild.check(services, account_id)).report()
+        return await rebuild.repair(services, account_id, write.actor(body.reason))
+
+    return await write.apart(work, body)
 
 
 @router.post("/reconciliations", status_code=202, response_model=Found, responses=Wrong)
-async def start_reconciliation(services: Svc, who: Operator, body: Reconciliation) -> Response:
+async def start_reconciliation(services: Svc, write: Writing, body: Reconciliation) -> Response:
     """Read live objects and compare; without `dry_run` what differs becomes a `poll` event."""
-    actor = Actor(who=who.name, reason=body.reason)
-    found = await reconcile.reconcile(services, actor, yes=not body.dry_run, account=body.account)
-    services.wake()
-    return Json(found, 202)
+    actor = write.actor(body.reason)
+    return await write.apart(
+        lambda: reconcile.reconcile(services, actor, yes=not body.dry_run, account=body.account), body
+    )
 
 
 @router.post("/backfills", status_code=202, response_model=Found, responses=Wrong)
-async def start_backfill(services: Svc, who: Operator, body: Backfill) -> Response:
+async def start_backfill(services: Svc, write: Writing, body: Backfill) -> Response:
     """Read Stripe's event lists; without `dry_run` what is missing comes into the log."""
-    actor = Actor(who=who.name, reason=body.reason)
-    accounts = None if body.account is None else [body.account]
-    found = await backfill.backfill(services, body.since, actor, yes=not body.dry_run, accounts=accounts)
-    services.wake()
-    return Json(found.report(), 202)
+    actor, accounts = write.actor(body.reason), None if body.account is None else [body.account]
+
+    async def work() -> dict[str, Any]:
+        found = await backfill.backfill(services, body.since, actor, yes=not body.dry_run, accounts=accounts)
+        return found.report()
+
+    return await write.apart(work, body)

@@ -1,16 +1,15 @@
 """What needs a person, by fingerprint, and one answer for all of a fingerprint. Dry by default."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from app.ops import parked
-from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.ops import Operation, Wrong
-from app.web.deps import Json, Operator, Page, Principal, Reader, Svc, page, reading
+from app.web.deps import Page, Reader, Svc, Write, Writing, page, reading
 from app.web.problems import documented
 from app.wiring import Services
 
@@ -54,31 +53,34 @@ async def list_parked(services: Svc, _who: Reader, asked: Annotated[Page, Depend
 
 
 @router.post("/parked/{fingerprint}/retries", status_code=202, response_model=Answered, responses=Wrong)
-async def retry_parked(services: Svc, who: Operator, fingerprint: Name, body: Operation) -> Response:
+async def retry_parked(services: Svc, write: Writing, fingerprint: Name, body: Operation) -> Response:
     """Fold all events of a fingerprint again, or send its commands again under their own keys."""
-    return await _answer(services, who, fingerprint, "retry", body)
+    return await _answer(services, write, fingerprint, "retry", body)
 
 
 @router.post("/parked/{fingerprint}/ignores", status_code=202, response_model=Answered, responses=Wrong)
-async def ignore_parked(services: Svc, who: Operator, fingerprint: Name, body: Operation) -> Response:
+async def ignore_parked(services: Svc, write: Writing, fingerprint: Name, body: Operation) -> Response:
     """Close all events of a fingerprint without effect."""
-    return await _answer(services, who, fingerprint, "ignore", body)
+    return await _answer(services, write, fingerprint, "ignore", body)
 
 
 @router.post("/parked/{fingerprint}/discards", status_code=202, response_model=Answered, responses=Wrong)
-async def discard_parked(services: Svc, who: Operator, fingerprint: Name, body: Operation) -> Response:
+async def discard_parked(services: Svc, write: Writing, fingerprint: Name, body: Operation) -> Response:
     """Give all commands of a fingerprint up."""
-    return await _answer(services, who, fingerprint, "discard", body)
+    return await _answer(services, write, fingerprint, "discard", body)
 
 
-async def _answer(services: Services, who: Principal, name: str, answer: str, body: Operation) -> Response:
-    if body.dry_run:
-        async with reading(services) as conn:
-            found = await parked.group(conn, name)
-        parked.check(found, answer)
-        return Json({"dry_run": True, "answer": answer, "done": 0, "refused": 0, **found}, 202)
-    actor = Actor(who=who.name, reason=body.reason)
-    made = await parked.answer_all(services.pool, name, answer, actor, at_ms=services.clock())
-    services.wake()
-    services.wake_deliver()
-    return Json({"dry_run": False, **made}, 202)
+async def _answer(services: Services, write: Write, name: str, answer: str, body: Operation) -> Response:
+    async def work() -> dict[str, Any]:
+        if body.dry_run:
+            async with reading(services) as conn:
+                found = await parked.group(conn, name)
+            parked.check(found, answer)
+            return {"dry_run": True, "answer": answer, "done": 0, "refused": 0, **found}
+        actor = write.actor(body.reason)
+        return {
+            "dry_run": False,
+            **await parked.answer_all(services.pool, name, answer, actor, at_ms=services.clock()),
+        }
+
+    return await write.apart(work, body)

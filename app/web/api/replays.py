@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from app.errors import NotFound
 from app.ops import jobs
-from app.ops.parts import Actor
 from app.store import replays
 from app.web import schemas
 from app.web.deps import AdminWriting, IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
@@ -106,7 +105,7 @@ async def start_replay(services: Svc, write: Writing, body: BulkReplay) -> Respo
     A `force` that would move more than the programme's `caps.force_unconfirmed` stays `planned` until another admin's
     key confirms it.
     """
-    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
+    actor = write.actor(body.reason)
     asked = body.filter.model_dump(exclude_none=True)
     return await write.do(
         lambda conn: jobs.start(
@@ -126,5 +125,5 @@ async def stop_replay(write: Writing, replay_id: JobPath) -> Response:
 @router.post("/replays/{replay_id}/confirmations", status_code=202, response_model=schemas.Accepted, responses=Wrong)
 async def confirm_replay(write: AdminWriting, replay_id: JobPath, body: schemas.Reason) -> Response:
     """Let a forced replay run that somebody else asked for; only with an admin's key, and not with the key that asked."""
-    actor = Actor(who=write.principal.name, reason=body.reason, key=write.principal.id)
+    actor = write.actor(body.reason)
     return await write.do(lambda conn: jobs.confirm(conn, replay_id, actor), body, reason=body.reason)

@@ -5,10 +5,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.ops import retention
-from app.ops.parts import Actor
 from app.web import schemas
 from app.web.api.ops import Operation, Wrong
-from app.web.deps import Admin, Json, Operator, Svc, reading
+from app.web.deps import AdminWriting, Json, Operator, Svc, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -63,7 +62,7 @@ async def show_retention(services: Svc, _who: Operator) -> Response:
 
 
 @router.post("/retention/runs", status_code=202, response_model=Retained, responses=Wrong)
-async def run_retention(services: Svc, who: Admin, body: Operation) -> Response:
+async def run_retention(services: Svc, write: AdminWriting, body: Operation) -> Response:
     """Let a part of it go now; `left` says how much is still to be looked at, for the next request."""
-    actor = Actor(who=who.name, reason=body.reason)
-    return Json(await retention.drop(services, actor, yes=not body.dry_run, chunks_max=CHUNKS_MAX), 202)
+    actor = write.actor(body.reason)
+    return await write.apart(lambda: retention.drop(services, actor, yes=not body.dry_run, chunks_max=CHUNKS_MAX), body)

@@ -42,10 +42,11 @@ async def fingerprint(visit: Visit) -> Response:
     return visit.render("fingerprint.html", group=group, rows=alike[:EACH_MAX])
 
 
-def _answering(handler: Callable[..., Any], done: str) -> Callable[[Visit], Any]:
+def _answering(handler: Callable[..., Any], kind: str, done: str) -> Callable[[Visit], Any]:
     async def answer(visit: Visit) -> Response:
-        body = Operation(reason=visit.reason.reason, dry_run=False)
-        made = told(await handler(visit.services, visit.who, visit.part("fingerprint"), body))
+        body, name = Operation(reason=visit.reason.reason, dry_run=False), visit.part("fingerprint")
+        write = visit.write("POST", handler, f"/v1/parked/{name}/{kind}")
+        made = told(await handler(visit.services, write, name, body))
         return visit.back(path("parked"), done, answered=made["done"], refused=made["refused"])
 
     answer.__name__ = handler.__name__
@@ -137,9 +138,9 @@ async def authorization(visit: Visit) -> Response:
 ROUTES = [
     route("/parked", parked),
     route("/parked/{fingerprint}", fingerprint),
-    action("/parked/{fingerprint}/retries", _answering(of_parked.retry_parked, "retried")),
-    action("/parked/{fingerprint}/ignores", _answering(of_parked.ignore_parked, "ignored")),
-    action("/parked/{fingerprint}/discards", _answering(of_parked.discard_parked, "discarded")),
+    action("/parked/{fingerprint}/retries", _answering(of_parked.retry_parked, "retries", "retried")),
+    action("/parked/{fingerprint}/ignores", _answering(of_parked.ignore_parked, "ignores", "ignored")),
+    action("/parked/{fingerprint}/discards", _answering(of_parked.discard_parked, "discards", "discarded")),
     route("/commands", command_list),
     route("/commands/{command_id}", command),
     action("/commands/{command_id}/retries", retry_command),

@@ -70,7 +70,10 @@ async def replay_event(visit: Visit) -> Response:
     name, handler = visit.part("event_id"), of_events.replay_event
     dry = visit.form.get("do") != "yes"
     body = Replay(mode=visit.form.get("mode", "state"), dry_run=dry, reason=visit.reason.reason)
-    answer = told(await handler(visit.services, visit.write("POST", handler, f"/v1/events/{name}/replays"), name, body))
+    write = visit.write("POST", handler, f"/v1/events/{name}/replays")
+    if dry:
+        write.key = None  # who goes back to the form may ask for another mode
+    answer = told(await handler(visit.services, write, name, body))
     if dry:
         return visit.render("plan.html", plan=answer["plan"], mode=body.mode, reason=body.reason)
     if str(answer["id"]).startswith("rpl_"):
