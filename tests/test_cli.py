@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli import build
+from app.cli import build, desk
 from app.cli.commands import COMMANDS, load
 from app.store import db, keys
 
@@ -214,3 +214,12 @@ async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environm
     assert (await cardrail("subscriptions", "enable", made["id"])).exit_code == 1
     refused = await cardrail("subscriptions", "create", "--url", "https://10.0.0.1/", "--type", "*")
     assert (refused.exit_code, "not public" in refused.output) == (1, True)
+
+
+def test_a_row_is_one_line_where_the_output_is_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [f"column{n}" for n in range(12)]
+    desk.show_rows([dict.fromkeys(columns, "a long value")], columns, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].count("a long value") == 12
+    assert all(line == line.rstrip() for line in lines)

@@ -53,7 +53,7 @@ PIPED_COLUMNS = 10_000
 class _Paper(Console):
     """stdout: as wide as the terminal, or as wide as it must be where there is none."""
 
-    @property
+    @property  # type: ignore[misc]  # nobody sets it
     def size(self) -> ConsoleDimensions:
         seen = super().size
         narrow = self.is_terminal or "COLUMNS" in os.environ

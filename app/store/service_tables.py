@@ -52,7 +52,7 @@ idempotency = Table(
     Column("status", Integer),
     Column("body", LargeBinary, comment="sealed"),
     time("created_at", now=True),
-    Column("lease_token", Uuid, comment="only of a write that takes longer than one transaction"),
+    Column("lease_token", Uuid),
     time("lease_until", nullable=True),
 )
 
