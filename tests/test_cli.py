@@ -216,7 +216,10 @@ async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environm
     assert (refused.exit_code, "not public" in refused.output) == (1, True)
 
 
-def test_a_row_is_one_line_where_the_output_is_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_is_one_line_where_the_output_is_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     columns = [f"column{n}" for n in range(12)]
     desk.show_rows([dict.fromkeys(columns, "a long value")], columns, as_json=False)
     lines = capsys.readouterr().out.splitlines()

@@ -106,8 +106,8 @@ class Machine:
         forward, backward = self.reaches(held.state, seen.status), self.reaches(seen.status, held.state)
         if forward and backward:
             return self._later_wins(held, seen)
-        if forward:
-            return Step(self._taken(held, seen), held.state, moved=True)
+        if forward:  # within one second the move itself tells which is later
+            return Step(self._taken(held, seen, later=_tied(held, seen)), held.state, moved=True)
         if backward:
             return Ignored(f"stale: {seen.status} comes before {held.state}")
         if seen.sure and seen.at >= held.observed_at:
@@ -136,8 +136,11 @@ class Machine:
             for name, machine in self.parts.items()
         )
 
-    def _taken(self, held: Object | None, seen: Observed) -> Object:
-        """What we hold after the observation: the later fields win, and of each part the state further on."""
+    def _taken(self, held: Object | None, seen: Observed, *, later: bool = False) -> Object:
+        """What we hold after the observation: the later fields win, and of each part the state further on.
+
+        ``later`` says that the observation is the later one, whatever the times say.
+        """
         if held is None:
             return Object(
                 object_id=seen.object_id,
@@ -147,7 +150,7 @@ class Machine:
                 observed_at=seen.at,
                 sure=seen.sure,
             )
-        older = seen.at < held.observed_at
+        older = seen.at < held.observed_at and not later
         data = {**seen.fields, **held.data} if older else {**held.data, **seen.fields}
         for name, machine in self.parts.items():
             was, now = held.data.get(name), seen.fields.get(name)

@@ -257,3 +257,15 @@ def test_a_snapshot_within_the_second_of_a_reading_may_be_newer_so_it_is_read_ag
     assert isinstance(machine.step(first.after, before), Ignored)
     same = Observed(kind="cardholder", object_id="ich_1", status="active", at=5_000, fields={"due": ""})
     assert isinstance(machine.step(first.after, same), Ignored)
+
+
+def test_a_move_forward_brings_its_fields_though_its_second_began_before_what_was_read() -> None:
+    """A snapshot's time is a whole second: what was read within it, in an earlier state, is not later."""
+    machine = MACHINES["dispute"]
+    read = held(machine, "submitted", at=5_700, loss_reason=None, amount=5)
+
+    outcome = machine.step(read, seen(machine, "lost", at=5_000, loss_reason="other"))
+
+    assert isinstance(outcome, Step)
+    assert outcome.after.data == {"loss_reason": "other", "amount": 5}
+    assert outcome.after.observed_at == 5_700
