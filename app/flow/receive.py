@@ -30,7 +30,7 @@ SESSION = {"lock_timeout": "500ms", "enable_seqscan": "off"}
 BATCH_MAX = 256
 BATCH_BYTES_MAX = 8_388_608
 FLUSHERS_MAX = 2
-BATCH_WORTH = 24
+BATCH_WORTH = 8
 """So many must wait before another flusher helps the one at work: small commits side by side cost more than they save."""
 WAITING_BYTES_MAX = 134_217_728
 DEADLINE_S = 1.8
