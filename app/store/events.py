@@ -6,6 +6,7 @@ settles the race of two inserts. Counting a repeat is a statement of its own wit
 come back to it. The caller owns the transaction.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -76,13 +77,13 @@ async def insert_events(conn: Connection, rows: Sequence[NewEvent], *, alone: bo
     provisional rows cost a tenth of the insert, and repeated with it when another writer was faster with one of the rows.
     """
     statement, values = _insertion(conn, rows)
-    if not alone:
-        made = await conn.fetch(statement + _RACE, *values)
-    else:
-        try:
-            made = await conn.fetch(statement + _NAMES, *values)
-        except asyncpg.UniqueViolationError:
-            made = await conn.fetch(statement + _RACE, *values)
+    if alone:
+        with contextlib.suppress(asyncpg.UniqueViolationError):
+            return _keys(await conn.fetch(statement + _NAMES, *values))
+    return _keys(await conn.fetch(statement + _RACE, *values))
+
+
+def _keys(made: Sequence[asyncpg.Record]) -> set[Key]:
     return {(record[0], record[1]) for record in made}
 
 
