@@ -33,7 +33,10 @@ async def commands(conn: Connection, account_id: str, command_ids: Sequence[str]
 
 
 async def caused(conn: Connection, account_id: str, causes: Sequence[str]) -> list[Row]:
-    """Events of this account that these commands or events caused, and copies of events handed on to other accounts."""
+    """Events of this account that these commands or events caused, and copies of events handed on to other accounts.
+
+    Those are named ``event:account``; the operators compare bytes, since ``;`` follows ``:`` in no dictionary's order.
+    """
     return list(
         await conn.fetch(
             """
@@ -42,7 +45,7 @@ async def caused(conn: Connection, account_id: str, causes: Sequence[str]) -> li
             UNION
             SELECT e.account_id, e.event_id, e.type, e.source, e.status, c.cause
               FROM unnest($2::text[]) AS c (cause)
-              JOIN events e ON e.event_id >= c.cause || ':' AND e.event_id < c.cause || ';' AND e.account_id <> $1
+              JOIN events e ON e.event_id ~>=~ (c.cause || ':') AND e.event_id ~<~ (c.cause || ';') AND e.account_id <> $1
              ORDER BY event_id
             """,
             account_id,

@@ -94,3 +94,14 @@ async def ignored_types(conn: Connection, days: int) -> list[Row]:
 async def clock_s(conn: Connection) -> float:
     """The database's clock, seconds since the epoch."""
     return float(await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8"))
+
+
+async def collation(conn: Connection) -> tuple[str, str, str] | None:
+    """Database, the version of the collation its indexes were built with, and the server's; None when they agree."""
+    row = await conn.fetchrow(
+        """
+        SELECT datname, datcollversion, pg_database_collation_actual_version(oid) AS actual FROM pg_database
+         WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+        """
+    )
+    return None if row is None else (row["datname"], row["datcollversion"], row["actual"])

@@ -73,7 +73,7 @@ events = Table(
     Column("programme", Text, comment="fingerprint of the programme it was folded under"),
     Index("events_pending", "account_id", "due_at", postgresql_where=text("status = 'pending'")),
     Index("events_parked", "account_id", "event_id", postgresql_where=text("status = 'parked'")),
-    Index("events_by_id", "event_id"),
+    Index("events_by_name", "event_id", postgresql_ops={"event_id": "text_pattern_ops"}),
     Index("events_by_arrival", "received_at", "event_id"),
     Index("events_twins", "account_id", "twin_id", postgresql_where=text("twin_id IS NOT NULL")),
 )

@@ -216,7 +216,7 @@ async def caused_by_event(conn: asyncpg.Connection, account_id: str, event_id: s
              WHERE account_id = $1 AND (caused_by = $2 OR caused_by IN (SELECT command_id FROM issued))
             UNION ALL
             SELECT 'event', event_id, type, status, account_id, caused_by FROM events
-             WHERE event_id >= $2 || ':' AND event_id < $2 || ';' AND account_id <> $1
+             WHERE event_id ~>=~ ($2 || ':') AND event_id ~<~ ($2 || ';') AND account_id <> $1
             """,
             account_id,
             event_id,

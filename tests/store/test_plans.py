@@ -208,6 +208,8 @@ HOT: dict[str, Query] = {
     "read: authorization": lambda c: decision_views.of_authorization(c, "iauth_5", 50),
     "read: delivery": lambda c: notices.find(c, "sub_1", "msg_0"),
     "read: chain": lambda c: chains.events(c, HEAVY, [EVENT]),
+    "read: caused by a chain": lambda c: chains.caused(c, "acct_00001", [EVENT, COMMAND]),
+    "read: caused by an event": lambda c: views.caused_by_event(c, "acct_00001", EVENT),
     "list: accounts": lambda c: views.accounts(c, platform="acct_p", limit=51),
     "list: accounts, deep": lambda c: views.accounts(c, platform="acct_p", limit=51, after=["acct_01500"]),
     "list: accounts in a state": lambda c: views.accounts(c, platform="acct_p", limit=51, state="live"),

@@ -18,7 +18,8 @@ BY_ITSELF = "cardrail"
 
 async def look(conn: Connection) -> list[Check]:
     """All of it, from one connection."""
-    found = [await _clock(conn), *await _workers(conn), await _backlog(conn), await _complete(conn)]
+    found = [await _clock(conn), await _collation(conn), *await _workers(conn)]
+    found += [await _backlog(conn), await _complete(conn)]
     return [*found, *await _brakes(conn), *await _parked(conn)]
 
 
@@ -28,6 +29,17 @@ async def _clock(conn: Connection) -> Check:
     return Check(
         check="clock", state="ok" if skew <= SKEW_MAX_S else "wrong", says=says, do="" if skew <= SKEW_MAX_S else do
     )
+
+
+async def _collation(conn: Connection) -> Check:
+    """An index built under another order of text (an upgrade, or a standby on another system) does not find every row."""
+    differs = await health.collation(conn)
+    if differs is None:
+        return Check(check="collation", state="ok", says="text is sorted as when the indexes were built")
+    database, built, actual = differs
+    says = f"the indexes were built under version {built} of the collation, the server sorts by {actual}: rows may not be found"
+    do = f'in psql: REINDEX DATABASE "{database}"; ALTER DATABASE "{database}" REFRESH COLLATION VERSION'
+    return Check(check="collation", state="wrong", says=says, do=do)
 
 
 async def _workers(conn: Connection) -> list[Check]:
