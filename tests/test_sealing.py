@@ -1,11 +1,12 @@
 """Sealing: a value opens only in its place, under its key; keys that do not fit are refused with the setting's name."""
 
 import base64
+import os
 
 import pytest
 
 from app.errors import ConfigError
-from app.sealing import Keys, UnknownDataKey, Unsealable, WrappingKey, fresh_key, parse_keys
+from app.sealing import PACKED_FROM_BYTES, Keys, UnknownDataKey, Unsealable, WrappingKey, fresh_key, parse_keys
 
 PLACE = ("events", "payload", "acct_1", "evt_1")
 TEXT = b'{"name": "Ana"}'
@@ -28,6 +29,29 @@ def test_what_was_sealed_opens_in_its_place_and_shows_nothing() -> None:
     assert one.open(sealed, *PLACE) == TEXT
     assert b"Ana" not in sealed
     assert one.seal(TEXT, *PLACE) != sealed
+
+
+@pytest.mark.parametrize("size", [PACKED_FROM_BYTES - 1, PACKED_FROM_BYTES, 200_000])
+def test_a_long_value_is_packed_and_opens_as_it_was(size: int) -> None:
+    one, text = keys(), (b'{"name": "Ana"}' * size)[:size]
+    sealed = one.seal(text, *PLACE)
+    assert one.open(sealed, *PLACE) == text
+    assert (len(sealed) < size / 4) == (size >= PACKED_FROM_BYTES)
+
+
+def test_a_long_value_that_does_not_compress_opens_as_it_was() -> None:
+    one, text = keys(), os.urandom(5000)
+    assert one.open(one.seal(text, *PLACE), *PLACE) == text
+
+
+def test_one_changed_bit_of_a_packed_value_is_noticed_the_version_too() -> None:
+    one = keys()
+    sealed = one.seal(TEXT * 100, *PLACE)
+    for at in (0, 5, 17, -1):
+        changed = bytearray(sealed)
+        changed[at] ^= 3
+        with pytest.raises(Unsealable):
+            one.open(bytes(changed), *PLACE)
 
 
 @pytest.mark.parametrize("moved", [("events", "payload", "acct_1", "evt_2"), ("events", "fetched", *PLACE[2:])])
