@@ -6,10 +6,9 @@ alone. Nothing here notifies inside the ingest transaction: that would make the 
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import asyncpg
@@ -50,6 +49,8 @@ _DATA_ERRORS = (
     UnicodeEncodeError,
     orjson.JSONEncodeError,
 )
+# After these the connection is as good as before.
+_HARMLESS = (*_DATA_ERRORS, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 # The connection went away beneath us, or its server became a standby: a fresh one may work at once.
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -91,11 +92,13 @@ class Receiver:
         rejections_kept_max: int = 1000,
     ) -> None:
         self.on_new = on_new
-        self._pool = pool
+        self._connections = _Connections(pool)
         self._batch_max = batch_max
         self._flushers_max = flushers_max
         self._deadline_s = deadline_s
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._quiet = True
+        self._lone: asyncio.Future[Accepted] | None = None
         self._waiting: deque[_Waiter] = deque()
         self._waiting_bytes = 0
         self._flushers = 0
@@ -120,7 +123,11 @@ class Receiver:
             loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[Accepted] = loop.create_future()
         self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
-        if not self._flushers or (self._flushers < self._flushers_max and len(self._waiting) >= BATCH_WORTH):
+        if self._quiet and not self._flushers:
+            self._flushers += 1
+            self._lone = done
+            await self._flush_lone(done)
+        elif not self._flushers or (self._flushers < self._flushers_max and len(self._waiting) >= BATCH_WORTH):
             self._flushers += 1
             self._start(self._flush_all())
         return await done
@@ -134,19 +141,42 @@ class Receiver:
     async def settle(self) -> None:
         """Wait until nothing is under way: counts, rejections and notifications included. For shutdown and tests."""
         throttles = (self._notify, self._keep, self._recounter)
-        while self._tasks or any(throttle.task for throttle in throttles):
-            tasks = [*self._tasks, *(throttle.task for throttle in throttles if throttle.task)]
-            await asyncio.wait(tasks)
+        while True:
+            under_way: list[asyncio.Future[Any]] = [
+                *self._tasks,
+                *(throttle.task for throttle in throttles if throttle.task),
+            ]
+            if self._lone is not None and not self._lone.done():
+                under_way.append(self._lone)
+            if not under_way:
+                break
+            await asyncio.wait(under_way)
+        await self._connections.give_back()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _flush_lone(self, done: asyncio.Future[Accepted]) -> None:
+        """In quiet times a delivery is stored by its own task: another one would cost it two turns of the loop.
+
+        In busy ones those turns are what lets others of the same moment join its batch.
+        """
+        try:
+            await self._flush(self._next_batch())
+        finally:
+            done.cancel()  # which does nothing when it is answered; else its own task was cancelled
+            if self._waiting:
+                self._start(self._flush_all())
+            else:
+                self._flushers -= 1
+
     async def _flush_all(self) -> None:
         try:
             while self._waiting:
                 await self._flush(self._next_batch())
+                await asyncio.sleep(0)  # those just answered are here again within a turn, and join the next batch
         finally:
             self._flushers -= 1
 
@@ -157,6 +187,7 @@ class Receiver:
             size += len(waiter.row.payload)
             batch.append(waiter)
         self._waiting_bytes -= size
+        self._quiet = len(batch) == 1
         return batch
 
     async def _flush(self, batch: list[_Waiter]) -> None:
@@ -168,7 +199,7 @@ class Receiver:
             self._fail([*batch, *self._waiting], error)
             self._waiting.clear()
             self._waiting_bytes = 0
-            await self._pool.expire_connections()
+            await self._connections.expire()
 
     def _fail(self, waiters: Sequence[_Waiter], error: Exception) -> None:
         for waiter in waiters:
@@ -182,16 +213,15 @@ class Receiver:
         except _DATA_ERRORS:
             await self._store_singly(batch)
         except _LOST:
-            await self._pool.expire_connections()
+            await self._connections.expire()
             await self._store_once(batch)
 
     async def _store_once(self, batch: list[_Waiter]) -> None:
         rows, firsts = _folded(batch)
-        async with _connection(self._pool) as connection:
+        async with self._connections.one() as connection:
             new = await events.insert_events(connection, rows, alone=True)
-            if repeats := {row.key: row.deliveries for row in rows if row.key not in new}:
-                await self._count(connection, repeats)
-            # Answered before the connection goes back: that takes a turn of the loop or two.
+            if len(new) < len(rows):
+                await self._count(connection, {row.key: row.deliveries for row in rows if row.key not in new})
             for waiter, first in zip(batch, firsts, strict=True):
                 if not waiter.done.done():
                     waiter.done.set_result(_NEW if first and waiter.row.key in new else _REPEAT)
@@ -226,18 +256,18 @@ class Receiver:
 
     async def _count_again(self) -> None:
         again, self._recount = self._recount, {}
-        async with _connection(self._pool) as connection:
+        async with self._connections.one() as connection:
             for key in sorted(again):
                 await self._count(connection, {key: again[key]})
 
     async def _send_notify(self) -> None:
-        async with _connection(self._pool) as connection:
+        async with self._connections.one() as connection:
             await events.notify(connection)
 
     async def _keep_rejections(self) -> None:
         rows = [*self._rejections]
         self._rejections.clear()
-        async with _connection(self._pool) as connection:
+        async with self._connections.one() as connection:
             await rejections.keep(connection, rows, kept_max=self._kept_max)
 
 
@@ -273,19 +303,58 @@ class _Throttle:
             self.task = None
 
 
-@contextlib.asynccontextmanager
-async def _connection(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection that is thrown away when anything but the data or a lock made the statement fail."""
-    connection = await pool.acquire()
-    try:
-        yield connection
-    except (*_DATA_ERRORS, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-        raise
-    except BaseException:
+class _Connections:
+    """Connections of ``pool``, kept between uses: to give one back and take it again costs more than a small insert."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._free: list[Connection] = []
+
+    def one(self) -> "_Lease":
+        """A connection for the time of a ``with``; thrown away when anything but the data or a lock made it fail."""
+        return _Lease(self)
+
+    async def take(self) -> Connection:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+            await self._pool.release(connection)
+        return await self._pool.acquire()
+
+    def keep(self, connection: Connection) -> None:
+        self._free.append(connection)
+
+    async def throw_away(self, connection: Connection) -> None:
         connection.terminate()
-        raise
-    finally:
-        await pool.release(connection)
+        await self._pool.release(connection)
+
+    async def expire(self) -> None:
+        """Those from before are not trusted any more."""
+        await self._pool.expire_connections()
+        await self.give_back()
+
+    async def give_back(self) -> None:
+        """All that are not in use."""
+        while self._free:
+            await self._pool.release(self._free.pop())
+
+
+class _Lease:
+    """One use of a connection."""
+
+    def __init__(self, connections: _Connections) -> None:
+        self._connections = connections
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._connections.take()
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, _HARMLESS):
+            self._connections.keep(self._connection)
+        else:
+            await self._connections.throw_away(self._connection)
 
 
 def _row(envelope: Envelope, body: bytes, status: str) -> events.NewEvent:

@@ -7,6 +7,7 @@ come back to it. The caller owns the transaction.
 """
 
 import contextlib
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -43,7 +44,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The small columns travel as one JSON text: asyncpg looks at each element of each array, which costs more than all else.
-_INSERT = """
+_MANY = """
 INSERT INTO events (account_id, event_id, source, type, kind, created, status, twin_id, deliveries, payload)
 SELECT * FROM ROWS FROM (
     json_to_recordset($1::text::json) AS (account_id text, event_id text, source text, type text, kind text,
@@ -54,14 +55,17 @@ WHERE (SELECT true FROM events AS known
        WHERE known.account_id = given.account_id AND known.event_id = given.event_id) IS NULL
 """
 # The same for a lone event, without the detour: it is what an otherwise idle service answers with.
-_INSERT_ONE = """
+_ONE = """
 INSERT INTO events (account_id, event_id, source, type, kind, created, status, twin_id, deliveries, payload)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
 WHERE NOT EXISTS (SELECT FROM events WHERE account_id = $1 AND event_id = $2)
 """
-_NAMES = " RETURNING account_id, event_id"
-_RACE = " ON CONFLICT DO NOTHING" + _NAMES
+_RETURNING = " RETURNING account_id, event_id"
+# Each as it is when no other writer can be faster, and with a way out of that race.
+_INSERTS = {text: (text + _RETURNING, text + " ON CONFLICT DO NOTHING" + _RETURNING) for text in (_ONE, _MANY)}
 _SMALL = ("account_id", "event_id", "source", "type", "kind", "created", "status", "twin_id", "deliveries")
+
+_small_of = operator.attrgetter(*_SMALL)
 
 _COUNT = """
 UPDATE events SET deliveries = events.deliveries + again.n
@@ -77,10 +81,11 @@ async def insert_events(conn: Connection, rows: Sequence[NewEvent], *, alone: bo
     provisional rows cost a tenth of the insert, and repeated with it when another writer was faster with one of the rows.
     """
     statement, values = _insertion(conn, rows)
+    quick, safe = _INSERTS[statement]
     if alone:
         with contextlib.suppress(asyncpg.UniqueViolationError):
-            return _keys(await conn.fetch(statement + _NAMES, *values))
-    return _keys(await conn.fetch(statement + _RACE, *values))
+            return _keys(await conn.fetch(quick, *values))
+    return _keys(await conn.fetch(safe, *values))
 
 
 def _keys(made: Sequence[asyncpg.Record]) -> set[Key]:
@@ -91,12 +96,12 @@ def _insertion(conn: Connection, rows: Sequence[NewEvent]) -> tuple[str, tuple[A
     if len(rows) == 1:
         [only] = rows
         payload = sealed.seal(conn, sealed.EVENTS, "payload", only.account_id, only.event_id, only.payload)
-        return _INSERT_ONE, (*(getattr(only, name) for name in _SMALL), payload)
+        return _ONE, (*_small_of(only), payload)
     small = [{name: getattr(row, name) for name in _SMALL} for row in rows]
     payloads = sealed.seal_all(
         conn, sealed.EVENTS, "payload", ((row.account_id, row.event_id, row.payload) for row in rows)
     )
-    return _INSERT, (orjson.dumps(small).decode(), payloads)
+    return _MANY, (orjson.dumps(small).decode(), payloads)
 
 
 async def count_deliveries(conn: Connection, again: Mapping[Key, int], *, lock_timeout_ms: int) -> None:

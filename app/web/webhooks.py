@@ -147,8 +147,9 @@ class Endpoint:
             begun = time.perf_counter()
             found = await self._answer(_header(scope, b"stripe-signature"), body)
             if found is None:
-                metrics.ack(time.perf_counter() - begun)
+                took = time.perf_counter() - begun
                 await _RECEIVED.send(send)
+                metrics.ack(took)
                 return
             answer = found
         await answer(scope, receive, send)

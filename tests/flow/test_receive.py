@@ -96,6 +96,18 @@ async def test_concurrent_deliveries_share_transactions(receiver: Receiver, pool
     assert await pool.fetchval("SELECT count(DISTINCT received_at) FROM events") < 20
 
 
+async def test_a_sender_that_is_given_up_takes_nobody_along(receiver: Receiver, pool: db.Pool) -> None:
+    async with pool.acquire() as blocker, blocker.transaction():
+        await blocker.execute("LOCK TABLE events")
+        lone = asyncio.create_task(receiver.accept(event("evt_lone"), PAYLOAD))
+        others = [asyncio.create_task(receiver.accept(event(f"evt_{n}"), PAYLOAD)) for n in range(3)]
+        await until(pool, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        lone.cancel()
+        await asyncio.wait([lone])
+    assert [(await other).new for other in others] == [True, True, True]
+    await receiver.settle()
+
+
 async def test_a_bad_row_fails_alone(receiver: Receiver, pool: db.Pool) -> None:
     wanted = [event("evt_1"), event("evt_\0"), event("evt_2"), event("evt_\ud800"), event("evt_3")]
     answers = await asyncio.gather(*(receiver.accept(one, PAYLOAD) for one in wanted), return_exceptions=True)
@@ -193,7 +205,6 @@ async def test_a_restart_between_two_deliveries_is_not_noticed(own_server: embed
     await unlock(pool, keys)
     receiver = Receiver(pool, deadline_s=PATIENCE_S)
     await asyncio.gather(*(receiver.accept(event(f"evt_a{n}"), PAYLOAD) for n in range(20)))
-    await receiver.settle()
     embedded.stop(own_server, mode="immediate")
     again = embedded.start(own_server.data.parent, durable=False)
     answers = await asyncio.gather(*(receiver.accept(event(f"evt_b{n}"), PAYLOAD) for n in range(20)))
