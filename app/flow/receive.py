@@ -151,7 +151,7 @@ class Receiver:
             if not under_way:
                 break
             await asyncio.wait(under_way)
-        await self._connections.give_back()
+        await self._connections.keep_none()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -176,7 +176,6 @@ class Receiver:
         try:
             while self._waiting:
                 await self._flush(self._next_batch())
-                await asyncio.sleep(0)  # those just answered are here again within a turn, and join the next batch
         finally:
             self._flushers -= 1
 
@@ -218,7 +217,7 @@ class Receiver:
 
     async def _store_once(self, batch: list[_Waiter]) -> None:
         rows, firsts = _folded(batch)
-        async with self._connections.one() as connection:
+        async with self._connections.one(keep=self._quiet) as connection:
             new = await events.insert_events(connection, rows, alone=True)
             if len(new) < len(rows):
                 await self._count(connection, {row.key: row.deliveries for row in rows if row.key not in new})
@@ -304,26 +303,32 @@ class _Throttle:
 
 
 class _Connections:
-    """Connections of ``pool``, kept between uses: to give one back and take it again costs more than a small insert."""
+    """Connections of ``pool``; in quiet times one is kept between uses: its hand-over costs more than a small insert.
+
+    In busy times the turns of the loop that a hand-over takes are wanted: who was just answered joins the next batch.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._free: list[Connection] = []
+        self._kept: Connection | None = None
 
-    def one(self) -> "_Lease":
+    def one(self, *, keep: bool = False) -> "_Lease":
         """A connection for the time of a ``with``; thrown away when anything but the data or a lock made it fail."""
-        return _Lease(self)
+        return _Lease(self, keep)
 
     async def take(self) -> Connection:
-        while self._free:
-            connection = self._free.pop()
+        connection, self._kept = self._kept, None
+        if connection is not None:
             if not connection.is_closed():
                 return connection
             await self._pool.release(connection)
         return await self._pool.acquire()
 
-    def keep(self, connection: Connection) -> None:
-        self._free.append(connection)
+    async def give_back(self, connection: Connection, *, keep: bool) -> None:
+        if keep and self._kept is None:
+            self._kept = connection
+        else:
+            await self._pool.release(connection)
 
     async def throw_away(self, connection: Connection) -> None:
         connection.terminate()
@@ -332,19 +337,20 @@ class _Connections:
     async def expire(self) -> None:
         """Those from before are not trusted any more."""
         await self._pool.expire_connections()
-        await self.give_back()
+        await self.keep_none()
 
-    async def give_back(self) -> None:
-        """All that are not in use."""
-        while self._free:
-            await self._pool.release(self._free.pop())
+    async def keep_none(self) -> None:
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            await self._pool.release(connection)
 
 
 class _Lease:
     """One use of a connection."""
 
-    def __init__(self, connections: _Connections) -> None:
+    def __init__(self, connections: _Connections, keep: bool) -> None:
         self._connections = connections
+        self._keep = keep
 
     async def __aenter__(self) -> Connection:
         self._connection = await self._connections.take()
@@ -352,7 +358,7 @@ class _Lease:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or issubclass(kind, _HARMLESS):
-            self._connections.keep(self._connection)
+            await self._connections.give_back(self._connection, keep=self._keep)
         else:
             await self._connections.throw_away(self._connection)
 

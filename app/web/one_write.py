@@ -51,11 +51,7 @@ class Prepared:
             self._whole = self._line + b"".join(b"%b: %b\r\n" % header for header in self._default) + self._rest
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        transport = cycle.transport
-        if isinstance(transport, _Gathering):
-            transport.write_whole(self._whole)
-        else:
-            transport.write(self._whole)
+        cycle.transport.write(self._whole)
         cycle.message_event.set()
         cycle.on_response()
 
@@ -91,13 +87,6 @@ class _Gathering:
         self._size += len(data)
         if self._size > HELD_MAX_BYTES:
             self._flush()
-
-    def write_whole(self, data: bytes) -> None:
-        """What nothing will follow in this turn leaves at once."""
-        if self._held:
-            self.write(data)
-        else:
-            self._transport.write(data)
 
     def close(self) -> None:
         self._flush()
