@@ -5,7 +5,7 @@ ones get a label of their own; the rest counts as ``other``.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Protocol
 
@@ -52,6 +52,12 @@ _balance = Gauge(
 _low = Gauge("cardrail_platform_balance_low", "1 while the platform holds less US dollars than the programme wants")
 _waiting = Gauge("cardrail_funding_waiting", "Fundings that have not reached Stripe", ["why"])
 _negative = Gauge("cardrail_negative_balances", "Accounts whose balance is negative, as last read")
+
+_role = Gauge("cardrail_process", "1; role: server or worker", ["role"])
+_read_age = Gauge(
+    "cardrail_database_read_age_seconds",
+    "Since the numbers of the database were last read here; while it grows they stand still",
+)
 
 _unknown_types: set[str] = set()
 _types: set[str] = set()
@@ -157,6 +163,16 @@ def heartbeat(age_s: float | None) -> None:
 def complete_until(timestamp_s: float | None) -> None:
     """Set up to when nothing is missing, unix seconds; None: not known yet."""
     _complete_until.set(timestamp_s or 0)
+
+
+def role(name: str) -> None:
+    """Say what this process is: server or worker."""
+    _role.labels(name).set(1)
+
+
+def database_read_age(age_s: Callable[[], float]) -> None:
+    """Ask ``age_s`` at each look for how many seconds the numbers of the database have stood still."""
+    _read_age.set_function(age_s)
 
 
 def brakes(standing: Iterable[tuple[str, str]]) -> None:

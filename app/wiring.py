@@ -312,7 +312,11 @@ def _announce(services: Services) -> Callable[[], Awaitable[bool]]:
 
 
 def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
+    read_s = time.monotonic()
+    metrics.database_read_age(lambda: time.monotonic() - read_s)
+
     async def read() -> bool:
+        nonlocal read_s
         async with services.pool.acquire() as conn:
             found = await gauges.read(conn)
             money = await platform.money(
@@ -330,6 +334,7 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
         metrics.health_alerts(
             Counter((row["data"]["alarm"], row["data"]["severity"]) for row in open_alerts),
         )
+        read_s = time.monotonic()
         return False
 
     return read
@@ -357,6 +362,7 @@ async def run_worker(settings: Settings, metrics_port: int | None = None) -> Non
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     warn_of_known_key(settings)
+    metrics.role("worker")
     if metrics_port is not None:
         metrics.serve(settings.host, metrics_port)
     async with open_services(settings) as services, measuring(services), working(services, process_name("worker")):

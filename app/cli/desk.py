@@ -21,7 +21,7 @@ from rich.table import Table
 from app.config import Settings, load_settings
 from app.errors import CardrailError, ConfigError
 from app.machines.programme import Programme
-from app.store import audit, data_keys, db, schema
+from app.store import audit, data_keys, db, schema, trouble
 from app.wiring import keys_of, load_programme, open_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -138,7 +138,7 @@ def ending(work: Callable[[], Any], *, as_json: bool = False) -> Any:
     except CardrailError as error:
         fail(error, as_json=as_json)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        sentence = f"The database cannot be used: {type(error).__name__}: {error}"
+        sentence = trouble.in_words(error, os.environ.get("DATABASE_URL") or None)
         fail(CardrailError(sentence, code="unavailable"), as_json=as_json)
 
 
@@ -146,7 +146,7 @@ def fail(error: CardrailError, *, as_json: bool = False) -> NoReturn:
     """End with the error's sentence."""
     if as_json:
         show_json({"error": {"code": error.code, "message": error.message}})
-    err.print(error.message, style="red", markup=False, highlight=False)
+    err.print(error.message, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(2 if error.code in WRONG_USAGE else 1) from None
 
 

@@ -318,11 +318,14 @@ def doctor(as_json: AsJson = False) -> None:
     configure_logging(level="warning")
 
     async def work() -> list[doctors.Check]:
+        given = settings()
         try:
-            async with open_services(settings()) as services:
+            async with open_services(given) as services:
                 return await doctors.examine(services)
         except CardrailError as error:
             return doctors.unopened(error)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return [doctors.unreached(error, given.database_url)]
 
     found = ending(lambda: asyncio.run(work()), as_json=as_json)
     rows = [doctors.shown(check) for check in found]

@@ -115,6 +115,11 @@ async def borrow(pool: Pool, *, within_s: float) -> AsyncIterator[Connection]:
         await pool.release(connection)
 
 
+async def takes_writes(connection: Connection) -> bool:
+    """Whether a transaction may write: no on a standby, and where the server was set to read only."""
+    return bool(await connection.fetchval("SELECT current_setting('transaction_read_only') = 'off'"))
+
+
 def _settings(name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"application_name": name, "timezone": "UTC", **(more or {})}
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -139,7 +139,8 @@ class Doorkeeper:
             row = await keys.find(conn, key)
             if row is None:
                 return None
-            await keys.touch(conn, row["id"])
+            with suppress(asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError):
+                await keys.touch(conn, row["id"])  # a database that takes no writes can still be asked
         if len(self._known) > KEYS_REMEMBERED_MAX:
             self._known.clear()
         principal = Principal(row["id"], row["name"], row["scope"])

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from app import metrics
 from app.errors import ConfigError
-from app.store import db, heartbeats, schema
+from app.store import db, heartbeats, schema, trouble
 from app.web.deps import services_of
 from app.wiring import Services
 
@@ -33,10 +33,11 @@ async def look(services: Services) -> dict[str, dict[str, Any]]:
     try:
         async with db.borrow(services.api_pool, within_s=DATABASE_TIMEOUT_S) as conn:
             age_s = await heartbeats.newest_age_s(conn)
+            writable = await db.takes_writes(conn)
     except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer, and that is the news
-        return {"database": _check(ok=False, said=type(error).__name__)}
+        return {"database": _check(ok=False, said=trouble.briefly(error))}
     return {
-        "database": _check(ok=True, said="answers"),
+        "database": _check(ok=writable, said="answers" if writable else "takes no writes"),
         "schema": await _schema(services),
         "worker": _check(
             ok=age_s is not None and age_s <= HEARTBEAT_MAX_AGE_S,

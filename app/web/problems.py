@@ -4,7 +4,6 @@ Every problem has a stable ``code``; a wrong field is named in ``errors: [{field
 a defect answers ``internal`` and is logged.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -20,6 +19,7 @@ from starlette.responses import Response
 
 from app.errors import BadInput, CardrailError, RateLimited, Unavailable
 from app.log import get_logger
+from app.store import trouble
 from app.web.codes import uri
 
 LOG = get_logger(__name__)
@@ -154,25 +154,13 @@ async def _data(request: Request, error: Exception) -> Response:
     return await _defect(request, error)
 
 
-_UNAVAILABLE: tuple[type[Exception], ...] = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.QueryCanceledError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncio.TimeoutError,
-)
-
-
 def install(app: FastAPI) -> None:
     """Make every error of ``app`` a problem."""
     app.add_exception_handler(CardrailError, _own)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(asyncpg.DataError, _data)
-    for kind in _UNAVAILABLE:
+    for kind in trouble.CANNOT_SERVE:
         app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _defect)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from app import metrics
 from app.config import Settings
 from app.errors import ConfigError
 from app.web.main import create_app, door_of
@@ -48,6 +49,7 @@ async def serve(settings: Settings, *, host: str, port: int, workers: int) -> No
     Raises ConfigError, before anything is opened, when nothing can listen at this address.
     """
     warn_of_known_key(settings)
+    metrics.role("server")
     with contextlib.ExitStack() as bound:
         listening = [bound.enter_context(one) for one in _bound(host, port)]
         await _serve(settings, listening, workers)

@@ -5,12 +5,13 @@ and never raises for what it finds: an old schema or a Stripe that does not answ
 """
 
 from app.errors import CardrailError
-from app.ops.doctor import alerts, at_stripe, balances, door, money, running, secrecy
+from app.ops.doctor import alerts, at_stripe, balances, database, door, money, running, secrecy
 from app.ops.doctor.check import Check, shown, wrong
+from app.ops.doctor.database import unreached
 from app.ops.parts import Parts
 from app.store import schema
 
-__all__ = ["Check", "examine", "shown", "unopened", "wrong"]
+__all__ = ["Check", "examine", "shown", "unopened", "unreached", "wrong"]
 
 
 async def examine(parts: Parts) -> list[Check]:
@@ -21,6 +22,7 @@ async def examine(parts: Parts) -> list[Check]:
         return unopened(error)
     found = [Check(check="schema", state="ok", says=schema.head())]
     async with parts.pool.acquire() as conn:
+        found.append(await database.look(conn))
         found += await running.look(conn)
         found += await door.look(conn)
         found += await money.look(conn, parts)
