@@ -13,8 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.store import db
-from app.store.schema import MIGRATIONS
+from app.store import db, schema
 from app.store.schema_tables import metadata
 
 _LOCK = 0x63617264  # "card"; one number for every starter
@@ -23,7 +22,7 @@ _LOCK = 0x63617264  # "card"; one number for every starter
 def alembic_config() -> Config:
     """Alembic's configuration, independent of the working directory."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.MIGRATIONS).replace("%", "%%"))
     return config
 
 
@@ -35,7 +34,10 @@ def engine_for(dsn: str) -> AsyncEngine:
 
 
 async def migrate(dsn: str, *, to: str = "head") -> str:
-    """Bring the database to ``to`` (``head``, ``base`` or a version) in one transaction; returns the version before."""
+    """Bring the database to ``to`` (``head``, ``base`` or a version) in one transaction; returns the version before.
+
+    Raises ConfigError for a database of a newer release.
+    """
     engine = engine_for(dsn)
     try:
         async with engine.begin() as connection:
@@ -46,7 +48,9 @@ async def migrate(dsn: str, *, to: str = "head") -> str:
 
 
 def _move(connection: sa.Connection, to: str) -> str:
-    before = MigrationContext.configure(connection).get_current_revision() or "base"
+    found = MigrationContext.configure(connection).get_current_revision()
+    schema.must_know(found)
+    before = found or "base"
     config = alembic_config()
     config.attributes["connection"] = connection
     if to == "base":

@@ -51,11 +51,16 @@ async def check(pool: db.Pool) -> None:
     found = await version(pool)
     if found == head():
         return
+    must_know(found)
+    message = f"The database's schema is {found or 'empty'}, this cardrail needs {head()}. Run: cardrail migrate"
+    raise ConfigError(message, code="old_schema")
+
+
+def must_know(found: str | None) -> None:
+    """Refuse a version that only a newer release knows: nothing here can bring it anywhere."""
     if found is not None and found not in versions():
         message = f"The database's schema ({found}) is newer than this cardrail ({head()}): install the newer release."
-    else:
-        message = f"The database's schema is {found or 'empty'}, this cardrail needs {head()}. Run: cardrail migrate"
-    raise ConfigError(message, code="old_schema")
+        raise ConfigError(message, code="new_schema")
 
 
 async def ensure(dsn: str) -> None:

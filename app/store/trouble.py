@@ -80,5 +80,5 @@ async def refusing(conn: Connection) -> str | None:
     except asyncpg.InsufficientPrivilegeError:
         return None  # no temporary tables for this user: nothing was tried
     except (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError) as error:
-        return str(error)
+        return str(error).partition("\n")[0]
     return None

@@ -232,6 +232,13 @@ CODES: tuple[Code, ...] = (
         "bad_config", 500, "A setting is missing or wrong; the sentence names it.", "See `cardrail config`.", ("cli",)
     ),
     Code("cannot_listen", 500, "The address cannot be listened on.", "Free it, or name another.", ("cli",)),
+    Code(
+        "new_schema",
+        500,
+        "The database is of a newer release.",
+        "Start the release that the database is of.",
+        ("cli",),
+    ),
     Code("old_schema", 500, "The database has another schema.", "`cardrail migrate`.", ("cli",)),
     Code("openapi_differs", 500, "openapi.yaml is not what the code says.", "`make openapi`.", ("cli",)),
     Code("embedded_database_failed", 503, "The embedded PostgreSQL did not start.", "See its log.", ("cli",)),

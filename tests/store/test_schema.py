@@ -79,10 +79,12 @@ async def test_an_unmigrated_database_is_refused_with_the_command_to_run(empty_d
     await pool.close()
 
 
-async def test_a_schema_from_the_future_is_refused(pool: db.Pool) -> None:
+async def test_a_schema_from_the_future_is_refused_and_not_migrated(pool: db.Pool, dsn: str) -> None:
     await pool.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="newer"):
         await schema.check(pool)
+    with pytest.raises(ConfigError, match="newer"):
+        await migrating.migrate(dsn)
 
 
 async def test_json_travels_as_it_is(pool: db.Pool) -> None:

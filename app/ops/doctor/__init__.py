@@ -34,6 +34,9 @@ async def examine(parts: Parts) -> list[Check]:
 
 def unopened(error: CardrailError) -> list[Check]:
     """What there is to say when the service cannot even be opened."""
+    if error.code == "new_schema":
+        do = "start the release that the database is of; what is older may not run on it"
+        return [Check(check="schema", state="wrong", says=error.message, do=do)]
     if error.code == "old_schema":
         return [Check(check="schema", state="wrong", says=error.message, do="cardrail migrate")]
     return [Check(check="settings", state="wrong", says=error.message, do="cardrail config")]
