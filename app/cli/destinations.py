@@ -26,7 +26,8 @@ def every(as_json: AsJson = False) -> None:
 @app.command()
 def ensure(
     url: Annotated[
-        str | None, typer.Option(help="Where Stripe shall post to; absent: CARDRAIL_PUBLIC_URL, else host and port.")
+        str | None,
+        typer.Option(help="Where Stripe shall post to; absent: CARDRAIL_PUBLIC_URL, else where it posts now."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what is missing (so without --yes too).")
@@ -48,7 +49,10 @@ def ensure(
     if as_json:
         show_json(made)
     else:
-        show_rows(made["steps"], ["action", "style", "scope", "id", "missing"], as_json=False)
+        if made["steps"]:
+            show_rows(made["steps"], ["action", "style", "scope", "id", "missing"], as_json=False)
+        elif not made["failed"]:
+            out.print(f"Nothing is missing: all that we follow reaches {made['url']}", highlight=False, soft_wrap=True)
         for line in made["failed"]:
             err.print(line, style="red", markup=False, highlight=False)
         if made["secrets"]:

@@ -4,6 +4,7 @@ Run again it does nothing: what exists is looked for first. A signing secret is 
 the creation; it is handed on to the caller once and is never stored, logged or audited.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -32,9 +33,31 @@ async def rows(parts: Parts) -> list[dict[str, Any]]:
         ) from error
 
 
-def door(parts: Parts, url: str | None) -> str:
-    """The address that Stripe shall post to: ``url``, or ours as it is set. Raises BadInput for one that cannot be."""
-    given = (url or parts.settings.base_url).rstrip("/")
+def known_door(parts: Parts, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Where Stripe shall post to, when nobody says it: as set, else where it posts already, else here for a Stripe that runs here.
+
+    None when that cannot be known: an address of this machine alone is nothing to tell Stripe.
+    """
+    settings = parts.settings
+    if settings.public_url is not None:
+        return settings.base_url
+    doors = {str(at) for row in destinations.ours(rows, None) if (at := (row.get("webhook_endpoint") or {}).get("url"))}
+    own = settings.base_url + destinations.DOOR
+    if own in doors or (not doors and settings.stripe_is_here):
+        return own
+    return doors.pop() if len(doors) == 1 else None
+
+
+def door(parts: Parts, url: str | None, rows: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The address that Stripe shall post to: ``url``, or the one that is known. Raises BadInput for one that cannot be."""
+    found = url or known_door(parts, rows)
+    if found is None:
+        raise BadInput(
+            "Say where Stripe shall post to: set CARDRAIL_PUBLIC_URL or give --url https://HOST.",
+            code="bad_url",
+            status=422,
+        )
+    given = found.rstrip("/")
     split = urlsplit(given)
     if split.scheme not in ("http", "https") or not split.hostname:
         raise BadInput(f"{given} is no http(s) address.", code="bad_url", status=422)
@@ -71,8 +94,11 @@ async def ensure(parts: Parts, actor: Actor, *, url: str | None, yes: bool) -> d
     Returns ``{url, dry_run, steps, secrets, failed}``; ``secrets`` are the new signing secrets, shown this once.
     Raises BadInput for an address that cannot be, Unavailable when Stripe does not list its destinations.
     """
-    at, version = door(parts, url), parts.settings.stripe_api_version
-    steps = destinations.plan(await rows(parts), at, version)
+    if url is not None:
+        door(parts, url)  # refused before Stripe is asked
+    there, version = await rows(parts), parts.settings.stripe_api_version
+    at = door(parts, url, there)
+    steps = destinations.plan(there, at, version)
     secrets: list[str] = []
     failed: list[str] = []
     done: list[dict[str, Any]] = []

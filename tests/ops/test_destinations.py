@@ -13,6 +13,7 @@ import pytest_asyncio
 import stripe as sdk
 
 from app.config import Settings
+from app.errors import BadInput
 from app.ops import destinations, doctor
 from app.ops.parts import Actor
 from app.store import keys
@@ -56,6 +57,27 @@ async def services(dsn: str, box: Box) -> AsyncIterator[Services]:
 
 async def about(services: Services, prefix: str) -> list[tuple[str, str]]:
     return [(c.state, c.says) for c in await doctor.examine(services) if c.check.startswith(prefix)]
+
+
+async def test_without_an_address_of_ours_stripe_goes_on_posting_to_where_it_posts(services: Services) -> None:
+    """An operator's machine knows neither the public address nor the port: its advice must not lead Stripe astray."""
+    await destinations.ensure(services, ME, url="https://cards.example.com", yes=True)
+    services.settings = services.settings.but(public_url=None)
+    again = await destinations.ensure(services, ME, url=None, yes=False)
+    assert (again["url"], again["steps"]) == ("https://cards.example.com/webhooks/stripe", [])
+    assert [state for state, _ in await about(services, "destinations")] == ["ok"]
+
+
+async def test_where_nobody_can_know_the_address_the_operator_is_asked_for_it(services: Services) -> None:
+    services.settings = services.settings.but(public_url=None, stripe_api_base="https://api.stripe.com")
+    assert destinations.known_door(services, []) is None
+    with pytest.raises(BadInput, match="--url"):
+        destinations.door(services, None)
+    two = [
+        {"type": "webhook_endpoint", "webhook_endpoint": {"url": f"https://{host}/webhooks/stripe"}} for host in "ab"
+    ]
+    assert destinations.known_door(services, two[:1]) == "https://a/webhooks/stripe"
+    assert destinations.known_door(services, two) is None
 
 
 async def test_what_is_missing_is_created_once(services: Services) -> None:

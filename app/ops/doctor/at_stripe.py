@@ -12,6 +12,8 @@ from app.stripe.client import Missing, Reading
 
 SKEW_WARN_S, SKEW_MAX_S = 5.0, 60.0
 ENSURE = "cardrail destinations ensure --yes"
+ENSURE_AT = "cardrail destinations ensure --url https://HOST --yes"
+"""Where nobody can know the address that Stripe reaches us at."""
 
 
 async def look(parts: Parts) -> list[Check]:
@@ -34,7 +36,8 @@ async def look(parts: Parts) -> list[Check]:
     except Unavailable as error:
         return [*found, Check(check="destinations", state="warning", says=error.message, do="try again")]
     at = None if parts.settings.public_url is None else parts.settings.base_url + destinations.DOOR
-    return found + against_catalogue(rows, parts.settings.stripe_api_version, at)
+    ensure = ENSURE if listed.known_door(parts, rows) else ENSURE_AT
+    return found + against_catalogue(rows, parts.settings.stripe_api_version, at, ensure)
 
 
 def _clock(skew_s: float | None) -> list[Check]:
@@ -46,28 +49,33 @@ def _clock(skew_s: float | None) -> list[Check]:
     return [Check(check="clock at stripe", state=state, says=says, do="" if state == "ok" else "set this clock by NTP")]
 
 
-def against_catalogue(rows: Sequence[Mapping[str, Any]], version: str, url: str | None) -> list[Check]:
-    """The destinations that post to us: enabled, each style in each scope, all types, the version that we speak."""
+def against_catalogue(
+    rows: Sequence[Mapping[str, Any]], version: str, url: str | None, ensure: str = ENSURE
+) -> list[Check]:
+    """The destinations that post to us: enabled, each style in each scope, all types, the version that we speak.
+
+    ``ensure`` is the command that mends them.
+    """
     mine = destinations.ours(rows, url)
     found = [
-        Check(check=f"destination {row.get('id')}", state="wrong", says=f"is {row.get('status')} at Stripe", do=ENSURE)
+        Check(check=f"destination {row.get('id')}", state="wrong", says=f"is {row.get('status')} at Stripe", do=ensure)
         for row in mine
         if not destinations.enabled(row) and not destinations.is_classic(row)
     ]
-    found += _classic(mine)
+    found += _classic(mine, ensure)
     live = [row for row in mine if destinations.enabled(row)]
     if not live:
         says = f"none of {len(rows)} at Stripe posts to {url or destinations.DOOR}: no event reaches us"
-        return [*found, Check(check="destinations", state="wrong", says=says, do=ENSURE)]
+        return [*found, Check(check="destinations", state="wrong", says=says, do=ensure)]
     for style in destinations.STYLES:
         for scope in destinations.SCOPES:
-            found += _covered(live, style, scope, version)
+            found += _covered(live, style, scope, version, ensure)
     found += [
         Check(
             check=f"destination {row.get('id')}",
             state="warning",
             says=f"its snapshots are rendered in {row['snapshot_api_version']}, we speak {version}",
-            do="both are understood; to move, delete it at Stripe and run " + ENSURE,
+            do="both are understood; to move, delete it at Stripe and run " + ensure,
         )
         for row in live
         if row.get("snapshot_api_version") not in (None, version)
@@ -75,14 +83,14 @@ def against_catalogue(rows: Sequence[Mapping[str, Any]], version: str, url: str 
     return found or [Check(check="destinations", state="ok", says=f"{len(live)} enabled, every type in both scopes")]
 
 
-def _classic(mine: Sequence[Mapping[str, Any]]) -> list[Check]:
+def _classic(mine: Sequence[Mapping[str, Any]], ensure: str) -> list[Check]:
     """Webhook endpoints of v1 that post to us: those that are off, and what comes twice because of them."""
     found = [
         Check(
             check=f"webhook endpoint {row['id']}",
             state="warning",
             says=f"a webhook endpoint of v1 that is {row['status']} at Stripe",
-            do=f"delete it at Stripe if nobody needs it; what it brought: {ENSURE}",
+            do=f"delete it at Stripe if nobody needs it; what it brought: {ensure}",
         )
         for row in mine
         if destinations.is_classic(row) and not destinations.enabled(row)
@@ -94,13 +102,13 @@ def _classic(mine: Sequence[Mapping[str, Any]]) -> list[Check]:
     return found
 
 
-def _covered(live: Sequence[Mapping[str, Any]], style: str, scope: str, version: str) -> list[Check]:
+def _covered(live: Sequence[Mapping[str, Any]], style: str, scope: str, version: str, ensure: str) -> list[Check]:
     name = f"destinations {style} {scope}"
     if not any(destinations.brings(row, style, scope) for row in live):
-        return [Check(check=name, state="wrong", says=f"no destination brings {style} events of {scope}", do=ENSURE)]
+        return [Check(check=name, state="wrong", says=f"no destination brings {style} events of {scope}", do=ensure)]
     moving = destinations.missing(live, style, scope, destinations.needed(style, version, all_known=False))
     others = destinations.missing(live, style, scope, destinations.needed(style, version))
     if not others:
         return []
     says = f"{len(others)} types do not reach us: {', '.join((moving or others)[:8])}"
-    return [Check(check=name, state="wrong" if moving else "warning", says=says, do=ENSURE)]
+    return [Check(check=name, state="wrong" if moving else "warning", says=says, do=ensure)]

@@ -90,4 +90,5 @@ def _secrets(parts: Parts) -> list[Check]:
     if SANDBOX_WEBHOOK_SECRET not in parts.settings.webhook_secrets or parts.settings.uses_sandbox:
         return []
     says = "STRIPE_WEBHOOK_SECRETS holds the sandbox's secret, which anyone knows"
-    return [Check(check="secrets", state="warning", says=says, do="cardrail destinations ensure --yes")]
+    do = "take it out and start again; cardrail destinations list shows which destinations need a secret of their own"
+    return [Check(check="secrets", state="warning", says=says, do=do)]
