@@ -53,6 +53,7 @@ _low = Gauge("cardrail_platform_balance_low", "1 while the platform holds less U
 _waiting = Gauge("cardrail_funding_waiting", "Fundings that have not reached Stripe", ["why"])
 _negative = Gauge("cardrail_negative_balances", "Accounts whose balance is negative, as last read")
 
+_silent = Gauge("cardrail_subscriptions_silent", "Subscriptions that should hear and do not: failing or disabled")
 _role = Gauge("cardrail_process", "1; role: server or worker", ["role"])
 _read_age = Gauge(
     "cardrail_database_read_age_seconds",
@@ -163,6 +164,11 @@ def heartbeat(age_s: float | None) -> None:
 def complete_until(timestamp_s: float | None) -> None:
     """Set up to when nothing is missing, unix seconds; None: not known yet."""
     _complete_until.set(timestamp_s or 0)
+
+
+def silent_subscriptions(count: int) -> None:
+    """Set how many subscriptions have heard nothing for long, and should."""
+    _silent.set(count)
 
 
 def role(name: str) -> None:

@@ -41,6 +41,7 @@ from app.ops.retention import Keeper
 from app.ops.treasury import Treasury
 from app.sealing import Keys
 from app.store import alerts, data_keys, db, embedded, feed, gauges, heartbeats, platform, schema
+from app.store import subscriptions as stored_subscriptions
 from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
@@ -323,6 +324,7 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
                 conn, services.platform_account, services.platform_financial_account, gauges.COUNTED_MAX
             )
             open_alerts = await alerts.firing(conn, services.platform_account)
+            silent = await stored_subscriptions.silent(conn, subscriptions.BY_HAND)
         metrics.backlog(found.events.oldest_s, found.events.number)
         metrics.commands_backlog(found.commands.oldest_s, found.commands.number)
         metrics.parked_now("event", found.parked_events.number, found.parked_events.oldest_s)
@@ -331,6 +333,7 @@ def _gauges(services: Services) -> Callable[[], Awaitable[bool]]:
         metrics.complete_until(found.complete_until.timestamp() if found.complete_until else None)
         metrics.brakes(found.brakes)
         metrics.money(money, services.programme.platform.low_balance)
+        metrics.silent_subscriptions(len(silent))
         metrics.health_alerts(
             Counter((row["data"]["alarm"], row["data"]["severity"]) for row in open_alerts),
         )

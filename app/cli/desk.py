@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn
 
 import asyncpg
@@ -209,3 +210,14 @@ def would(sentence: str, *, as_json: bool) -> None:
         show_json({"dry_run": True, "would": sentence})
     else:
         out.print(f"Would {sentence}. Nothing was done: add --yes to do it.", markup=False, highlight=False)
+
+
+def moment(text: str) -> datetime:
+    """An RFC 3339 time with its zone; wrong usage otherwise."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} is no RFC 3339 time, like 2026-11-24T10:00:00Z") from error
+    if found.tzinfo is None:
+        raise typer.BadParameter(f"{text} has no zone: add Z")
+    return found

@@ -7,7 +7,6 @@ on the same database, and need Stripe only where they read it.
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -24,6 +23,7 @@ from app.cli.desk import (
     Yes,
     ending,
     err,
+    moment,
     out,
     outcome_of,
     settings,
@@ -133,7 +133,7 @@ def start_replay(
     as_json: AsJson = False,
 ) -> None:
     """Replay every event that a filter names, as a job that any worker carries on."""
-    times = {name: _moment(value) for name, value in (("since", since), ("until", until)) if value}
+    times = {name: moment(value) for name, value in (("since", since), ("until", until)) if value}
     asked = {"account": account, "type": type_, "status": status, "source": source, **times}
 
     async def work(services: Services) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def backfill(
         bar, progress = progress_bar("backfill", as_json=as_json)
         with bar:
             found = await backfills.backfill(
-                services, _moment(since), who(reason), yes=yes, undelivered=undelivered, progress=progress
+                services, moment(since), who(reason), yes=yes, undelivered=undelivered, progress=progress
             )
         return found.report()
 
@@ -334,14 +334,3 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         show_rows(rows, ["check", "state", "says", "do"], as_json=False)
     raise typer.Exit(1 if doctors.wrong(found) else 0)
-
-
-def _moment(text: str) -> datetime:
-    """An RFC 3339 time with its zone; wrong usage otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text} is no RFC 3339 time, like 2026-11-24T10:00:00Z") from error
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text} has no zone: add Z")
-    return moment

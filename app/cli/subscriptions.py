@@ -1,11 +1,11 @@
 """`cardrail subscriptions`: whom notices are pushed to, and how that goes."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from app.cli.desk import WHY, AsJson, Desk, WhyOption, at_desk, err, show_rows, show_thing
+from app.cli.desk import WHY, AsJson, Desk, Limit, WhyOption, Yes, at_desk, err, moment, show_rows, show_thing, would
 from app.flow import receivers
 from app.ops import subscriptions
 from app.store import notices
@@ -88,6 +88,50 @@ def enable(subscription_id: SubscriptionId, reason: WhyOption = WHY, as_json: As
 
     done = at_desk(work, as_json=as_json, change=f"subscriptions.enable {subscription_id}", reason=reason)
     show_thing(done, as_json=as_json)
+
+
+@app.command()
+def deliveries(
+    subscription_id: SubscriptionId,
+    status: Annotated[
+        Literal["pending", "in_flight", "delivered", "failed", "failing"] | None,
+        typer.Option(help="Only in this status; failing: the last attempt failed, and another follows."),
+    ] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What was sent, newest first: the receiver's status, the error, and when it is tried again."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        await subscriptions.find(desk.conn, subscription_id)
+        rows = await notices.newest(desk.conn, subscription_id, limit=limit, status=status)
+        return [subscriptions.shown_delivery(row) for row in rows]
+
+    columns = ["id", "type", "account", "status", "attempts", "response_code", "error", "due_at", "created"]
+    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+
+
+@app.command()
+def replay(
+    subscription_id: SubscriptionId,
+    since: Annotated[str, typer.Option(help="RFC 3339: what happened then or later is sent again.")],
+    reason: WhyOption = WHY,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send everything since then once more, also what came while it was disabled."""
+    at = moment(since)
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        found = await subscriptions.find(desk.conn, subscription_id)
+        return await subscriptions.replay(desk.conn, subscription_id, at) if yes else found
+
+    change = f"subscriptions.replay {subscription_id}" if yes else ""
+    made = at_desk(work, as_json=as_json, change=change, reason=reason)
+    if not yes:
+        would(f"send all notices since {at.isoformat()} once more to {made['url']}", as_json=as_json)
+        return
+    show_thing(made, as_json=as_json)
 
 
 @app.command()

@@ -147,8 +147,10 @@ class Batch:
         """Join what Stripe recorded of an authorization with what we decided on it."""
         seen = {k: row for k, row in self.objects.items() if row.kind == "authorization" and k[0] in passed}
         decided = await states.decided(conn, list(seen)) if seen else []
-        said = ((*key, msgspec.json.decode(seen[key].data).get("request_history") or ()) for key in decided)
-        await decisions.record_stripe_all(conn, said)
+        said = {key: msgspec.json.decode(row.data).get("request_history") or () for key, row in seen.items()}
+        await decisions.record_stripe_all(conn, ((*key, said[key]) for key in decided))
+        unasked = (said[key] for key in seen.keys() - set(decided) if seen[key].version == 1)
+        decisions.count_unheard(unasked)
 
 
 def _balances(rows: Iterable[states.ObjectRow]) -> list[ledger.BalanceRow]:

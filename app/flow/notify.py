@@ -117,7 +117,7 @@ class Notifier:
             more = more or len(lines) == LINES_MAX
             if lines:
                 await self._make(conn, ids, cursor, lines)
-        await self._horizon.held_up_s(conn, below)
+        metrics.stream_lag(await self._horizon.held_up_s(conn, below) or 0.0)
         return more
 
     async def _make(self, conn: Connection, ids: list[str], cursor: Place, lines: list[feed.Row]) -> None:

@@ -20,6 +20,7 @@ from app.store.feed import Place
 SUBSCRIPTIONS_MAX = 100
 SECRET_BYTES = 32
 OVERLAP_S = 24 * 3600
+BY_HAND = "disabled by hand"
 
 
 def allowed(settings: Settings) -> Allowed:
@@ -71,7 +72,7 @@ async def change(conn: Connection, subscription_id: str, given: dict[str, Any]) 
     check_types(after["types"])
     reason = row["disabled_reason"]
     if after["enabled"] != row["enabled"]:
-        reason = None if after["enabled"] else "disabled by hand"
+        reason = None if after["enabled"] else BY_HAND
     await subscriptions.change(conn, subscription_id, **after, disabled_reason=reason)
     if after["enabled"]:
         await notices.hurry(conn, subscription_id)
@@ -95,8 +96,11 @@ async def remove(conn: Connection, subscription_id: str) -> dict[str, Any]:
 
 
 async def test(conn: Connection, subscription_id: str, *, platform: str) -> dict[str, Any]:
-    """Send a notice that says nothing, as real ones are sent."""
-    await _found(conn, subscription_id)
+    """Send a notice that says nothing, as real ones are sent. Raises Conflict while nothing is sent at all."""
+    if not (await _found(conn, subscription_id))["enabled"]:
+        raise Conflict(
+            f"{subscription_id} is disabled, so nothing is sent: enable it first.", code="subscription_disabled"
+        )
     what, now = f"test {secrets.token_hex(8)}", datetime.now(UTC)
     made = notes.notice(subscription_id, platform, what, notes.TEST, now, {"subscription": subscription_id})
     await notices.insert(conn, [made])

@@ -48,3 +48,14 @@ async def of_authorization(conn: asyncpg.Connection, authorization_id: str, limi
     where = Where()
     where.add("authorization_id = {}", authorization_id)
     return await where.fetch(conn, _DECISION, "decided_at DESC, request_event_id DESC", limit)
+
+
+async def unfollowed(conn: asyncpg.Connection, hours: int) -> list[Row]:
+    """What Stripe recorded instead of our answers in the last hours: ``{stripe_reason, count, newest}``, newest first."""
+    return list(
+        await conn.fetch(
+            "SELECT stripe_reason, count(*) AS count, max(decided_at) AS newest FROM decisions"  # noqa: S608 - from above
+            f" WHERE {_MISMATCH} AND decided_at > now() - make_interval(hours => $1) GROUP BY 1 ORDER BY 3 DESC LIMIT 20",
+            hours,
+        )
+    )

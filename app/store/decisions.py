@@ -186,6 +186,13 @@ UNHEARD = ("webhook_timeout", "webhook_error")
 _KNOWN = frozenset({"webhook_approved", "webhook_declined", *UNHEARD})
 
 
+def count_unheard(histories: Iterable[Sequence[Mapping[str, Any]]]) -> None:
+    """Count authorizations that Stripe asked us about in vain: no decision of ours exists that could be marked."""
+    for history in histories:
+        for reason in {str(entry.get("reason")) for entry in history}.intersection(UNHEARD):
+            _mismatches.labels(reason).inc()
+
+
 def differs(row: Row) -> bool:
     """Whether Stripe recorded another outcome than we answered, or had no answer of ours that it could use."""
     if row["stripe_approved"] is None:

@@ -128,12 +128,17 @@ async def newest(
     after: Sequence[Any] | None = None,
     status: str | None = None,
 ) -> list[Row]:
-    """Notices of one subscription, newest first; ``after`` is (created_at, notice_id) of the row before."""
+    """Notices of one subscription, newest first; ``after`` is (created_at, notice_id) of the row before.
+
+    ``status`` may also be ``failing``: an attempt failed, and another follows.
+    """
     created, notice_id = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
     return list(
         await conn.fetch(
             f"""
-            {_ALL} WHERE subscription_id = $1 AND ($2::text IS NULL OR status = $2)
+            {_ALL} WHERE subscription_id = $1
+               AND ($2::text IS NULL OR status = $2
+                    OR ($2 = 'failing' AND status IN ('pending', 'in_flight') AND error IS NOT NULL))
                {"AND (created_at, notice_id) < ($4, $5)" if after else ""}
              ORDER BY created_at DESC, notice_id DESC LIMIT $3
             """,

@@ -37,6 +37,22 @@ async def enabled(conn: Connection) -> list[Row]:
     return await sealed.opened(conn, sealed.SUBSCRIPTIONS, rows, lenient=True)
 
 
+FAILING_S = 600
+"""A receiver that restarts is not worth a word; the first repeat comes after seconds, the second after minutes."""
+
+
+async def silent(conn: Connection, by_hand: str) -> list[Row]:
+    """Those that hear nothing and should: disabled, though not ``by_hand``, or failing for some time."""
+    return list(
+        await conn.fetch(
+            f"{_ALL} WHERE CASE WHEN enabled THEN failing_since < now() - make_interval(secs => $1)"
+            " ELSE disabled_reason IS DISTINCT FROM $2 END ORDER BY id",
+            FAILING_S,
+            by_hand,
+        )
+    )
+
+
 async def find(conn: Connection, subscription_id: str) -> Row | None:
     row: Row | None = await conn.fetchrow(f"{_ALL} WHERE id = $1", subscription_id)
     return row

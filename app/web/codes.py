@@ -246,6 +246,13 @@ CODES: tuple[Code, ...] = (
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
     # Subscriptions to notices
     Code(
+        "subscription_disabled",
+        409,
+        "Nothing is sent to a subscription that is disabled.",
+        "Enable it first.",
+        ("subscriptions",),
+    ),
+    Code(
         "bad_receiver",
         422,
         "Notices cannot be posted to this URL: https is needed, and no user, password or fragment.",

@@ -95,6 +95,17 @@ async def test_the_signature_doctor_says_which_secret_which_mode_and_how_far_the
     assert (found.state, words in found.says, helps in found.do) == ("wrong", True, True), found
 
 
+async def test_what_was_refused_long_ago_no_longer_makes_the_doctor_cry(services: Services) -> None:
+    """Anybody can post nonsense once; a destination with a wrong secret comes again and again."""
+    await services.pool.execute(
+        "INSERT INTO rejections (code, at) VALUES ('signature_stale', now() - interval '2 h'),"
+        " ('signature_scheme', now() - interval '20 min')"
+    )
+    seen = await look(services)
+    assert seen["rejections signature_stale"].state == "warning"
+    assert seen["rejections signature_scheme"].state == "wrong"
+
+
 async def test_a_cap_that_is_nearly_used_up_and_a_key_that_expires_are_seen(services: Services) -> None:
     services.programme = msgspec.structs.replace(services.programme, caps=Caps(per_programme_day=1_000))
     await services.pool.execute(

@@ -5,7 +5,7 @@ and never raises for what it finds: an old schema or a Stripe that does not answ
 """
 
 from app.errors import CardrailError
-from app.ops.doctor import alerts, at_stripe, balances, database, door, money, running, secrecy
+from app.ops.doctor import alerts, at_stripe, balances, database, door, money, outward, running, secrecy
 from app.ops.doctor.check import Check, shown, wrong
 from app.ops.doctor.database import unreached
 from app.ops.parts import Parts
@@ -25,6 +25,7 @@ async def examine(parts: Parts) -> list[Check]:
         found.append(await database.look(conn))
         found += await running.look(conn)
         found += await door.look(conn)
+        found += await outward.look(conn)
         found += await money.look(conn, parts)
         found += await balances.look(conn, parts)
         found += await alerts.look(conn, parts.platform_account)

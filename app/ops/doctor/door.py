@@ -1,5 +1,6 @@
 """What Stripe's door saw: refused deliveries and why, and events that we keep without understanding them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.ops.doctor.check import Check
@@ -8,6 +9,8 @@ from app.store.db import Connection
 from app.stripe import catalog
 
 REJECTIONS_HOURS = 24
+OVER_AFTER = timedelta(hours=1)
+"""Without another refusal for so long, what was wrong is over: Stripe would have tried again."""
 UNKNOWN_DAYS = 7
 UNKNOWN_SHOWN_MAX = 20
 SECRETS = "STRIPE_WEBHOOK_SECRETS"
@@ -22,8 +25,8 @@ HELPS = {
     "body_too_large": "raise CARDRAIL_BODY_MAX_BYTES if it was Stripe that posted",
 }
 CAUSES = {
-    "wrong_secret": f"put the signing secret of every destination (and of both modes' right one) into {SECRETS};"
-    " cardrail destinations list shows which post here",
+    "wrong_secret": f"put the signing secret of every destination that posts here into {SECRETS} and restart:"
+    " cardrail destinations list names them, Stripe's dashboard shows each one's secret",
     "other_door": f"{SECRETS} and {AUTHORIZATION_SECRETS} are changed over, or the destination posts to the other path",
     "reserialised": "a proxy parses the body and writes it again: pass the raw bytes on",
     "malformed_v1": "a proxy changes the Stripe-Signature header, or it is not Stripe that posts",
@@ -63,7 +66,8 @@ def _rejection(row: dict[str, Any]) -> Check:
         do = (
             f"a destination of {detail['mode']} mode posts here, and this service runs in {detail.get('our_mode')} mode"
         )
-    wrong = code.startswith("signature") and code != "signature_missing"
+    over = datetime.now(UTC) - row["newest"] > OVER_AFTER
+    wrong = code.startswith("signature") and code != "signature_missing" and not over
     return Check(check=f"rejections {code}", state="wrong" if wrong else "warning", says=", ".join(parts), do=do)
 
 
@@ -72,5 +76,6 @@ async def _unknown(conn: Connection) -> Check:
     if not rows:
         return Check(check="event types", state="ok", says=f"none unknown in {UNKNOWN_DAYS} days")
     says = ", ".join(f"{row['type']} ({row['count']})" for row in rows[:UNKNOWN_SHOWN_MAX])
-    do = "nothing is lost: look at one with cardrail events list --status ignored --type TYPE; a newer release may know it"
+    one = f"cardrail events list --status ignored --type {rows[0]['type']}"
+    do = f"nothing is lost: {one} shows them; a newer release may know it"
     return Check(check="event types", state="warning", says=f"kept but not understood: {says}", do=do)

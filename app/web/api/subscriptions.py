@@ -273,7 +273,13 @@ async def list_deliveries(
     _who: Operator,
     subscription_id: SubscriptionPath,
     asked: Annotated[Page, Depends(page(datetime, str))],
-    status: Annotated[Ended | None, Query(description="Only in this status.", examples=["failed"])] = None,
+    status: Annotated[
+        Literal["pending", "in_flight", "delivered", "failed", "failing"] | None,
+        Query(
+            description="Only in this status; `failing`: the last attempt failed, and another follows.",
+            examples=["failing"],
+        ),
+    ] = None,
 ) -> Response:
     """Notices of a subscription, newest first; kept for 30 days."""
     async with reading(services) as conn:
