@@ -233,11 +233,6 @@ class Settings(BaseModel):
         return f"http://127.0.0.1:{self.sandbox_port}" if self.uses_sandbox else STRIPE_API
 
     @property
-    def stripe_is_here(self) -> bool:
-        """Whether Stripe is played on this machine, so that it reaches an address of this machine."""
-        return self.uses_sandbox or urlsplit(self.api_base).hostname in LOOPBACK
-
-    @property
     def base_url(self) -> str:
         """How the outside reaches us, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
@@ -312,7 +307,7 @@ def _secret_lists(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
 
 def _stripe_problems(settings: Settings, given: Mapping[str, str]) -> list[str]:
     """The sandbox's well-known key and secret serve only a Stripe on this machine."""
-    local = settings.stripe_is_here
+    local = settings.uses_sandbox or urlsplit(settings.api_base).hostname in LOOPBACK
     problems = []
     if not local and "STRIPE_API_KEY" not in given:
         problems.append("STRIPE_API_KEY is missing: STRIPE_API_BASE names another machine.")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from app.config import LOOPBACK, Settings
 from app.errors import BadInput, Unavailable
 from app.ops.parts import Actor, Parts
 from app.store import audit
@@ -43,9 +44,14 @@ def known_door(parts: Parts, rows: Sequence[Mapping[str, Any]]) -> str | None:
         return settings.base_url
     doors = {str(at) for row in destinations.ours(rows, None) if (at := (row.get("webhook_endpoint") or {}).get("url"))}
     own = settings.base_url + destinations.DOOR
-    if own in doors or (not doors and settings.stripe_is_here):
+    if own in doors or (not doors and _stripe_is_here(settings)):
         return own
     return doors.pop() if len(doors) == 1 else None
+
+
+def _stripe_is_here(settings: Settings) -> bool:
+    """Whether Stripe is played on this machine, so that it reaches an address of this machine."""
+    return settings.uses_sandbox or urlsplit(settings.api_base).hostname in LOOPBACK
 
 
 def door(parts: Parts, url: str | None, rows: Sequence[Mapping[str, Any]] = ()) -> str:

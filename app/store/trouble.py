@@ -53,7 +53,8 @@ def place(url: str | None) -> str:
 
 def in_words(error: BaseException, url: str | None) -> str:
     """One sentence that names the place and what it does, with the error's own text behind it."""
-    return f"{place(url)} {_words(error)}: {type(error).__name__}: {error}"
+    text = f": {error}" if str(error) else ""
+    return f"{place(url)} {_words(error)}: {type(error).__name__}{text}"
 
 
 def briefly(error: BaseException) -> str:

@@ -183,7 +183,7 @@ async def events(
 
 
 async def event(conn: asyncpg.Connection, event_id: str, account: str | None = None) -> Row | None:
-    """One event with payload and what was fetched for it."""
+    """One event with payload and what was fetched for it; ``unsealable`` says why where that does not open."""
     row: Row | None = await conn.fetchrow(
         """
         SELECT account_id, event_id, source, type, kind, created, received_at, status, deliveries, attempts, error,
@@ -194,7 +194,7 @@ async def event(conn: asyncpg.Connection, event_id: str, account: str | None = N
         event_id,
         account,
     )
-    return await sealed.opened_one(conn, sealed.EVENTS, row)
+    return None if row is None else (await sealed.opened(conn, sealed.EVENTS, [row], lenient=True))[0]
 
 
 async def journal_of_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> list[Row]:

@@ -176,6 +176,8 @@ def payload(row: Row, *, private: bool) -> object:
     """The body as it came, as JSON where it is; personal data only when ``private``."""
     if row["payload"] is None:
         return None
+    if row.get("unsealable") is not None:
+        return f"It does not open: {row['unsealable']}"
     raw = bytes(row["payload"])
     try:
         body = orjson.loads(raw)

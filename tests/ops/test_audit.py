@@ -21,7 +21,7 @@ from tests.sandbox.conftest import Box, box, started
 
 __all__ = ["box", "started"]
 
-ELSEWHERE = {"replays confirm", "encryption rotate", "encryption rewrite", "subscriptions test"}
+ELSEWHERE = {"replays confirm", "encryption rotate", "encryption rewrite", "subscriptions test", "subscriptions replay"}
 """Audited too, and tried where their circumstances are: a second admin, keys of our own, a receiver."""
 FILTERS = {"authorizations list"}
 """Takes ``--reason`` to choose by."""

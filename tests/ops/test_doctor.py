@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import build
+from app.errors import Conflict
 from app.machines.programme import Brakes, Caps, Funding, Programme
-from app.ops import doctor
+from app.ops import doctor, subscriptions
 from app.ops.doctor import at_stripe, money
 from app.store import controls, gauges, keys
 from app.stripe import signature
@@ -150,3 +151,45 @@ async def test_an_old_schema_is_a_finding_with_the_command_to_run(
     assert done.exit_code == 1
     (check,) = json.loads(done.stdout)["checks"]
     assert (check["check"], check["state"], check["do"]) == ("schema", "wrong", "cardrail migrate")
+
+
+async def test_who_does_not_hear_us_is_told(services: Services) -> None:
+    """Stripe that follows another answer, a receiver that fails, and nothing of what a person switched off."""
+    assert (await look(services))["answers"].state == "ok"
+    await services.pool.execute(
+        "INSERT INTO decisions (account_id, request_event_id, authorization_id, approved, reason, amount, currency,"
+        " requested, inputs, took_us, stripe_approved, stripe_reason) VALUES"
+        " ('acct_1', 'evt_1', 'iauth_1', true, 'approved', 1, 'usd', 1, '{}', 5, false, 'webhook_timeout')"
+    )
+    async with services.pool.acquire() as conn, conn.transaction():
+        for url in ("https://off", "https://failing", "https://by-hand", "https://well"):
+            await subscriptions.create(conn, url=url, types=["*"], accounts=None, description=None)
+        assert (await look(services))["subscriptions"].state == "ok"
+    await services.pool.execute(
+        "UPDATE subscriptions SET enabled = url IN ('https://failing', 'https://well'),"
+        " failing_since = CASE WHEN url = 'https://failing' THEN now() - interval '20 min' END,"
+        " disabled_reason = CASE url WHEN 'https://off' THEN 'Gone.' WHEN 'https://by-hand' THEN 'disabled by hand' END"
+    )
+    seen = await look(services)
+    silent = [check for name, check in seen.items() if name.startswith("subscription ")]
+    assert sorted(check.says[:30] for check in silent) == [
+        "https://off is told nothing an",
+        "nothing gets through to https:",
+    ]
+    assert all("cardrail subscriptions enable sub_" in check.do for check in silent)
+    assert (seen["answers"].state, "webhook_timeout (1)" in seen["answers"].says) == ("warning", True)
+    async with services.pool.acquire() as conn:
+        off = await conn.fetchval("SELECT id FROM subscriptions WHERE url = 'https://off'")
+        with pytest.raises(Conflict, match="enable it first"):
+            await subscriptions.test(conn, off, platform="acct_platform")
+
+
+async def test_a_transaction_that_holds_the_journal_up_is_named(services: Services) -> None:
+    async with services.pool.acquire() as one, services.pool.acquire() as other, one.transaction():
+        pid = await one.fetchval("SELECT pg_backend_pid() FROM (SELECT pg_current_xact_id()) AS held")
+        await other.execute(
+            "INSERT INTO journal (account_id, seq, machine, object_id, event_id, at, txid)"
+            " VALUES ('acct_1', 1, 'card', 'ic_1', 'evt_1', now() - interval '1 min', pg_current_xact_id()::text::bigint)"
+        )
+        assert f"pg_terminate_backend({pid})" in (await look(services))["stream"].do
+    assert "stream" not in await look(services)

@@ -7,11 +7,12 @@ import pytest
 
 from app.config import Settings, load_settings
 from app.errors import ConfigError
-from app.ops import encryption, subscriptions
+from app.ops import encryption, requests, subscriptions
 from app.ops.doctor import secrecy
 from app.ops.parts import Actor
-from app.store import sealed
+from app.store import sealed, views
 from app.store import subscriptions as stored
+from app.web import whole as together
 from app.wiring import Services, open_services
 from tests.conftest import payload_of
 from tests.flow.test_apply import card, deliver
@@ -123,6 +124,12 @@ async def test_an_event_whose_bytes_were_changed_is_parked_and_stops_nobody(serv
     rows = await services.pool.fetch("SELECT event_id, status, error FROM events")
     assert {row["event_id"]: row["status"] for row in rows} == {damaged: "parked", whole: "applied"}
     assert [row["error"]["code"] for row in rows if row["event_id"] == damaged] == ["unsealable"]
+    async with services.pool.acquire() as conn, conn.transaction():
+        row = await views.event(conn, damaged)
+        assert row is not None
+        told = await together.event(conn, row, private=True)
+        assert (told["status"], str(told["payload"])[:17]) == ("parked", "It does not open:")
+        assert (await requests.ignore_event(conn, damaged, by="me", reason="r"))["state"] == "ignored"
 
 
 async def test_without_the_setting_the_doctor_warns_and_live_mode_is_wrong(plain: Services, dsn: str) -> None:

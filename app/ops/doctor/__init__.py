@@ -40,4 +40,6 @@ def unopened(error: CardrailError) -> list[Check]:
         return [Check(check="schema", state="wrong", says=error.message, do=do)]
     if error.code == "old_schema":
         return [Check(check="schema", state="wrong", says=error.message, do="cardrail migrate")]
-    return [Check(check="settings", state="wrong", says=error.message, do="cardrail config")]
+    return [
+        Check(check="settings", state="wrong", says=error.message, do="correct it; cardrail config says what is set")
+    ]

@@ -6,9 +6,12 @@ from app.store.db import Connection
 from app.store.views import parsed
 
 DO = {
-    "issuing_authorization_request_errors": "cardrail authorizations list; is the database well, and the signing secret?",
-    "issuing_authorization_request_timeout": "cardrail_authorization_seconds on /metrics; is this machine overloaded?",
-    "webhook_latency": "cardrail_ack_seconds on /metrics; is this machine or the database overloaded?",
+    "issuing_authorization_request_errors": "cardrail authorizations list --mismatch; what this doctor says of the"
+    " database and of rejections at /webhooks/stripe/authorizations",
+    "issuing_authorization_request_timeout": "cardrail authorizations list --mismatch: TOOK_US is our part of the time;"
+    " is this machine, the database or the way to it overloaded?",
+    "webhook_latency": "cardrail_ack_seconds on /metrics is our part of the time; is this machine, the database or the"
+    " way to it overloaded?",
 }
 
 
