@@ -186,10 +186,11 @@ async def test_who_does_not_hear_us_is_told(services: Services) -> None:
 
 async def test_a_transaction_that_holds_the_journal_up_is_named(services: Services) -> None:
     async with services.pool.acquire() as one, services.pool.acquire() as other, one.transaction():
-        pid = await one.fetchval("SELECT pg_backend_pid() FROM (SELECT pg_current_xact_id()) AS held")
+        await one.fetchval("SELECT pg_current_xact_id()")
+        pid = await one.fetchval("SELECT pg_backend_pid()")
         await other.execute(
-            "INSERT INTO journal (account_id, seq, machine, object_id, event_id, at, txid)"
-            " VALUES ('acct_1', 1, 'card', 'ic_1', 'evt_1', now() - interval '1 min', pg_current_xact_id()::text::bigint)"
+            "INSERT INTO journal (account_id, seq, machine, object_id, to_state, event_id, at, txid)"
+            " VALUES ('acct_1', 1, 'card', 'ic_1', 'active', 'evt_1', now() - interval '1 min', pg_current_xact_id()::text::bigint)"
         )
         assert f"pg_terminate_backend({pid})" in (await look(services))["stream"].do
     assert "stream" not in await look(services)
