@@ -136,23 +136,23 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
         where = dsn if dsn is not None else await stack.enter_async_context(open_database(settings))
         keys = keys_of(settings)
         pool = await db.open_pool(where, size=settings.pool_size, name="worker", keys=keys)
-        stack.push_async_callback(pool.close)
+        stack.push_async_callback(db.close, pool)
         await schema.check(pool)
         await unlock(pool, keys)
         api_pool = await db.open_pool(where, size=settings.pool_size, name="api", settings=READING, keys=keys)
-        stack.push_async_callback(api_pool.close)
+        stack.push_async_callback(db.close, api_pool)
         ingest = await db.open_pool(
-            where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION, keys=keys
+            where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION, keys=keys, hurried=True
         )
-        stack.push_async_callback(ingest.close)
+        stack.push_async_callback(db.close, ingest)
         stripe = _stripe(settings)
         stack.push_async_callback(stripe.close)
         receiver = Receiver(ingest)
         stack.push_async_callback(receiver.settle)
         programme = load_programme(settings.programme_file)
         size = settings.authorization_pool_size
-        deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION, keys=keys)
-        stack.push_async_callback(deciding.close)
+        deciding = await db.open_pool(where, size=size, name="authorize", settings=SESSION, keys=keys, hurried=True)
+        stack.push_async_callback(db.close, deciding)
         authorizer = Authorizer(
             deciding,
             programme.authorization,
@@ -266,16 +266,20 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ]
     running = [loops.loop(role, poll, bell, idle_s=s) for role, poll, bell, s in duties]
     try:
-        async with _during(*running, loops.listen(lambda: db.connect(services.dsn), services.wake)):
+        async with _during(*running):
             yield
     finally:
         await notifier.close()
-        await notify_pool.close()
+        await db.close(notify_pool)
 
 
 def measuring(services: Services) -> contextlib.AbstractAsyncContextManager[None]:
-    """Keep the gauges of /metrics true, and the data keys current, in this process for as long as the block lasts."""
+    """Keep an ear on the database, the gauges of /metrics true and the data keys current, for as long as the block lasts.
+
+    What is heard wakes the workers of this process; when nothing more is, no pool waits for that server either.
+    """
     return _during(
+        loops.listen(lambda: db.connect(services.dsn), services.wake, lost=lambda: db.cut_off(services.dsn)),
         loops.loop("gauges", _gauges(services), loops.Bell(), idle_s=GAUGES_S),
         loops.loop("keys", _new_keys(services), loops.Bell(), idle_s=KEYS_S),
     )

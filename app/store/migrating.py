@@ -4,7 +4,6 @@ Concurrent starters migrate one after the other (an advisory lock inside the mig
 folder: the migrations are found beside the package.
 """
 
-import asyncpg
 import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -13,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.store import db, schema
+from app.store import hosts, schema
 from app.store.schema_tables import metadata
 
 _LOCK = 0x63617264  # "card"; one number for every starter
@@ -29,7 +28,7 @@ def alembic_config() -> Config:
 def engine_for(dsn: str) -> AsyncEngine:
     """A SQLAlchemy engine for DDL only; it connects as our pools do, so each form of URL works."""
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(db.plain_dsn(dsn)), poolclass=NullPool
+        "postgresql+asyncpg://", async_creator=lambda: hosts.connect(hosts.plain_dsn(dsn)), poolclass=NullPool
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from app.errors import ConfigError
-from app.store import db, embedded, migrating, schema
+from app.store import db, embedded, hosts, migrating, schema
 from app.store.schema_tables import metadata
 
 _COLUMNS = """
@@ -110,7 +110,7 @@ async def test_a_second_starter_reuses_the_running_server(postgres: embedded.Emb
     ],
 )
 async def test_each_form_of_url_is_understood(url: str, plain: str) -> None:
-    assert db.plain_dsn(url) == plain
+    assert hosts.plain_dsn(url) == plain
 
 
 async def test_a_path_too_long_for_a_socket_still_starts(tmp_path: Path) -> None:
