@@ -5,6 +5,7 @@ import contextlib
 import errno
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -14,22 +15,34 @@ from app.config import Settings
 from app.errors import ConfigError
 from app.web.main import create_app, door_of
 from app.web.one_write import OneWriteProtocol
+from app.web.slow import Patience
 from app.web.webhooks import FrontDoor, calm_collector
 from app.wiring import measuring, open_services, process_name, warn_of_known_key, working
 
 STOP_MAX_S = 10
 """How long requests that are under way may take once the process is told to end."""
 
+LOOK_EVERY_TICKS = 10
+"""uvicorn's ticks are a tenth of a second."""
+
 
 class _Server(uvicorn.Server):
     """Ends on SIGINT and SIGTERM without raising the signal anew: what stands around it must still be closed.
 
-    ``before_stop`` is called first, so that requests which only wait come to their end.
+    ``before_stop`` is called first, so that requests which only wait come to their end. Slow clients are ended (``slow``).
     """
 
-    def __init__(self, config: uvicorn.Config, before_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, before_stop: Callable[[], None], patience: Patience | None = None
+    ) -> None:
         super().__init__(config)
         self._before_stop = before_stop
+        self._patience = patience or Patience()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_EVERY_TICKS == 0:
+            self._patience.look([*self.server_state.connections], time.monotonic())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._before_stop()
