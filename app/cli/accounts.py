@@ -75,7 +75,7 @@ def show(account_id: Account, as_json: AsJson = False) -> None:
     """Everything about one account."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        return shown.account(await _row(desk, account_id), desk.programme, desk.now_ms())
+        return shown.account(await _row(desk, account_id), desk.programme, desk.now_ms(), desk.platform)
 
     show_thing(at_desk(work, as_json=as_json), as_json=as_json)
 
@@ -85,7 +85,7 @@ def explain(account_id: Account, as_json: AsJson = False) -> None:
     """Where the account stands, what it waits for, what comes next, and what would help."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        return shown.explanation(await _row(desk, account_id), desk.programme, desk.now_ms())
+        return shown.explanation(await _row(desk, account_id), desk.programme, desk.now_ms(), desk.platform)
 
     answer = at_desk(work, as_json=as_json)
     if as_json:

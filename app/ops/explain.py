@@ -66,6 +66,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     error: Error | None
     call: Call | None
     programme: Programme
+    platform: str | None = None
 
     @property
     def upcoming(self) -> str | None:
@@ -76,8 +77,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return following.kind if following else _open_intent(self.facts)
 
 
-def situation(row: Row, programme: Programme) -> Situation:
-    """From a row of ``views.account`` whose JSON is parsed."""
+def situation(row: Row, programme: Programme, platform: str | None = None) -> Situation:
+    """From a row of ``views.account`` whose JSON is parsed. ``platform``: the platform's own account."""
     error, call = None, None
     if row["error"]:
         known: Mapping[str, Any] = row["error"]
@@ -108,17 +109,19 @@ def situation(row: Row, programme: Programme) -> Situation:
         error=error,
         call=call,
         programme=programme,
+        platform=platform,
     )
 
 
 def explain(seen: Situation, now_ms: int) -> Told:
     """``{stage, since, waiting_for, next_command, next_call, last_error, requirements, plain, commands}``.
 
-    ``waiting_for`` is None only where nothing is waited for: live and closed.
+    ``waiting_for`` is None only where nothing is waited for: live, closed, and the platform's own account. Only what
+    is enrolled has deadlines.
     """
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     waits = _waits(seen)
-    limit_s = getattr(seen.programme.deadlines, seen.state, None)
+    limit_s = getattr(seen.programme.deadlines, seen.state, None) if seen.facts.enrolled else None
     deadline = None if limit_s is None else datetime.fromtimestamp(seen.since.timestamp() + limit_s, UTC)
     overdue = deadline is not None and now > deadline
     waiting = None
@@ -146,7 +149,8 @@ def explain(seen: Situation, now_ms: int) -> Told:
 
 
 def _waits(seen: Situation) -> Waits | None:
-    return _stopped(seen) or _outstanding(seen) or _stage_waits(seen)
+    own = seen.account == seen.platform
+    return _stopped(seen) or _outstanding(seen) or (None if own else _followed(seen) or _stage_waits(seen))
 
 
 def _stopped(seen: Situation) -> Waits | None:
@@ -204,6 +208,10 @@ def _outstanding(seen: Situation) -> Waits | None:
             "stripe",
             (look, f"cardrail {error.what}s {again} {error.id} --yes"),
         )
+    return None
+
+
+def _followed(seen: Situation) -> Waits | None:
     if not seen.facts.enrolled and seen.state not in OFF:
         adopt = f"cardrail accounts adopt {seen.account} --yes"
         return Waits("nothing by itself: it is followed, not enrolled", "operator", (adopt,))
@@ -337,11 +345,10 @@ def _next_call(seen: Situation) -> Told | None:
 
 
 def _plain(seen: Situation, waits: Waits | None, following: Told | None, *, overdue: bool) -> str:
-    since = f"{seen.since:%Y-%m-%d %H:%M:%S}Z"
-    if waits is None:
-        said = f"The account is {seen.state} since {since}. It waits for nothing."
-    else:
-        said = f"The account is {seen.state} since {since}. It waits for {waits.what} (who: {waits.who})."
+    said = f"The account is {seen.state} since {seen.since:%Y-%m-%d %H:%M:%S}Z."
+    if seen.account == seen.platform:
+        said = "This is the platform's own account: it has no stages (cardrail doctor says how it stands)."
+    said += f" It waits for {waits.what} (who: {waits.who})." if waits is not None else " It waits for nothing."
     if overdue and waits is not None:
         said += " The deadline has passed."
     if following is not None:

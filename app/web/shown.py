@@ -48,25 +48,25 @@ def last_error(row: Row) -> dict[str, Any] | None:
     }
 
 
-def explained(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+def explained(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
     """What the account waits for, what follows, in words, and what would help."""
     plain = {**row, **{name: parsed(row[name]) for name in ("facts", "hold", "error", "brakes")}}
-    return explain.explain(explain.situation(plain, programme), now_ms)
+    return explain.explain(explain.situation(plain, programme, platform), now_ms)
 
 
-def explanation(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+def explanation(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
     """The whole answer of ``accounts explain``."""
     return {
         "id": row["account_id"],
         "state": row["state"],
         "held": hold(row["hold"]),
         "last_error": last_error(row),
-        **explained(row, programme, now_ms),
+        **explained(row, programme, now_ms, platform),
     }
 
 
-def account_summary(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
-    answer = explained(row, programme, now_ms)
+def account_summary(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
+    answer = explained(row, programme, now_ms, platform)
     cards = (parsed(row["facts"]) or {}).get("cards") or {}
     return {
         "id": row["account_id"],
@@ -84,12 +84,12 @@ def account_summary(row: Row, programme: Programme, now_ms: int) -> dict[str, An
     }
 
 
-def account(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
+def account(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
     facts = parsed(row["facts"]) or {}
     own = facts.get("financial_account")
     holder = facts.get("cardholder")
     return {
-        **account_summary(row, programme, now_ms),
+        **account_summary(row, programme, now_ms, platform),
         "reference": facts.get("reference"),
         "enrollment": facts.get("enrollment"),
         "capabilities": {path: _status(c) for path, c in (facts.get("capabilities") or {}).items()},
@@ -100,7 +100,7 @@ def account(row: Row, programme: Programme, now_ms: int) -> dict[str, Any]:
         "cards": {card_id: _status(card) for card_id, card in (facts.get("cards") or {}).items()},
         "cardholder": holder.get("id") if isinstance(holder, dict) else None,
         "first_spend": facts.get("first_spend"),
-        "explained": explained(row, programme, now_ms)["plain"],
+        "explained": explained(row, programme, now_ms, platform)["plain"],
         "created": row["created_at"],
     }
 

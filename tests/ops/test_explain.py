@@ -190,3 +190,17 @@ def test_a_step_that_the_programme_does_not_run_waits_for_a_person(step: str) ->
 def test_an_error_of_stripe_s_own_is_told_in_stripe_s_words() -> None:
     told = answer({**row("cardholder_ready"), **failed("command", "rejected", "card_design_gone")})
     assert told["error_in_words"] == "as said at the time"
+
+
+def test_the_platform_itself_waits_for_nothing_and_is_not_to_be_adopted() -> None:
+    seen = {**row("enrolled", Facts()), "since": NOW - timedelta(days=30)}
+    told = explain.explain(explain.situation(seen, Programme(), platform="acct_1"), NOW_MS)
+    assert (told["waiting_for"], told["next_command"]) == (None, None)
+    assert "platform's own account" in told["plain"]
+    assert not [c for c in told["commands"] if "adopt" in c]
+
+
+def test_what_is_only_followed_has_no_deadline() -> None:
+    told = answer({**row("activated", Facts()), "since": NOW - timedelta(days=30)})
+    assert told["waiting_for"]["deadline"] is None
+    assert "The deadline has passed" not in told["plain"]

@@ -91,7 +91,10 @@ async def read_account(
         row = await views.account(conn, account_id)
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
-    return Json(shown.account(row, services.programme, services.clock()), headers={"ETag": _etag(row, services)})
+    return Json(
+        shown.account(row, services.programme, services.clock(), services.platform_account),
+        headers={"ETag": _etag(row, services)},
+    )
 
 
 def _etag(row: views.Row, services: Services) -> str:

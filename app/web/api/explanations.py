@@ -89,7 +89,7 @@ async def explain_account(services: Svc, _who: Reader, account_id: AccountPath) 
         row = await views.account(conn, account_id)
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
-    return Json(shown.explanation(row, services.programme, services.clock()))
+    return Json(shown.explanation(row, services.programme, services.clock(), services.platform_account))
 
 
 @router.get(

@@ -49,7 +49,7 @@ async def account(visit: Visit) -> Response:
         behind = await chains.behind(conn, name, newest)
     return visit.render(
         "account.html",
-        account=shown.account(row, services.programme, services.clock()),
+        account=shown.account(row, services.programme, services.clock(), services.platform_account),
         why=why,
         things=things,
         lines=[shown.chained_line(line, one) for line, one in zip(newest, behind, strict=True)],
