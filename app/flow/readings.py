@@ -98,6 +98,7 @@ class Reader:
                     context=context,
                     include=(),
                     event_id=one.stored.event_id,
+                    beside=True,
                 )
                 if read.url not in (one.stored.fetched or {}):
                     one.reads = (*one.reads, read)
@@ -129,7 +130,7 @@ class Reader:
         match answer:
             case Reading():
                 kept[read.url] = {"at": at, "object": without_numbers(answer.object)}
-            case Missing() if answer.status in (403, 404) and read.url.startswith(PATHS["financial_account"]):
+            case Missing() if answer.status in (403, 404) and read.beside:
                 kept[read.url] = {"at": at, "missing": {"status": answer.status, "code": answer.code}}
             case Missing():
                 cause = "not visible in this context: is Stripe-Context right, and may this key read it?"

@@ -94,8 +94,8 @@ def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
         value = asked.get(name)
         if value is not None:
             given[name] = value.isoformat() if isinstance(value, datetime) else str(value)
-    if not given:
-        raise BadInput("A bulk replay needs a filter.", code="empty_filter")
+    if not given or "" in given.values():
+        raise BadInput("A bulk replay needs a filter, and each part of it a value.", code="empty_filter")
     return given
 
 

@@ -44,12 +44,16 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """One object to read: path below Stripe's API, context, and what to include."""
+    """One object to read: path below Stripe's API, context, and what to include.
+
+    ``beside``: the event is not about it, and can be folded without it.
+    """
 
     url: str
     context: str | None
     include: tuple[str, ...]
     event_id: str
+    beside: bool = False
 
 
 class _Raw(msgspec.Struct, frozen=True):

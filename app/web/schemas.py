@@ -1,10 +1,19 @@
 """The shapes of answers, for the API's description. Money is minor units with its currency; times are RFC 3339 UTC."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
@@ -44,10 +53,22 @@ def _written_day(value: object) -> object:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    """The first and the last day of the calendar have times that no other zone can say."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "Must be a time between the years 1 and 9999 in UTC") from None
+
+
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
 """A time that a caller names."""
+Status = Literal["pending", "applied", "ignored", "parked"]
+"""Where an event stands."""
+Source = Literal["webhook", "response", "poll", "request", "timer"]
+"""Where an event comes from."""
 Day = Annotated[date, BeforeValidator(_written_day)]
 """A day that a caller names."""
 MONEY_MAX = 1_000_000_000_000

@@ -69,6 +69,16 @@ async def test_the_same_reference_twice_is_one_enrollment(api: httpx.AsyncClient
         ({"reference": ""}, "invalid", "reference"),
         ({"surprise": 1}, "invalid", "surprise"),
         ({"cardholder": {"name": "x"}}, "invalid", "cardholder.billing"),
+        (
+            {"cardholder": {"name": "x", "individual": {"dob": {"day": 31, "month": 11, "year": 1990}}}},
+            "invalid",
+            "cardholder.individual.dob",
+        ),
+        (
+            {"cardholder": {"name": "x", "user_terms_acceptance": {"date": 1_790_000_000, "ip": "999.1.1.1"}}},
+            "invalid",
+            "cardholder.user_terms_acceptance.ip",
+        ),
     ],
 )
 async def test_what_cannot_be_meant_names_its_field(

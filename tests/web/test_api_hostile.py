@@ -112,3 +112,18 @@ async def test_a_short_list_is_paged_too(api: httpx.AsyncClient) -> None:
     await api.put("/v1/brakes/create_card", json={"on": False, "reason": "x"})
     gone = await api.get("/v1/brakes", params={"cursor": first["next_cursor"]})
     assert (gone.status_code, gone.json()["code"]) == (400, "bad_cursor")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_time_that_has_no_name_in_utc_is_refused(api: httpx.AsyncClient, at: str) -> None:
+    for name in ("since", "until"):
+        answer = await api.get("/v1/events", params={name: at})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("given", [{"account": ""}, {"type": ""}, {"status": "nope"}, {"source": ""}])
+async def test_a_bulk_replay_of_nothing_that_exists_is_refused(api: httpx.AsyncClient, given: dict[str, str]) -> None:
+    body = {"filter": given, "mode": "state", "dry_run": True, "reason": "a typing error", "rate": 10}
+    answer = await api.post("/v1/replays", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"].startswith(f"filter.{next(iter(given))}")

@@ -1,9 +1,12 @@
 """Enrollments: ask for an account; the programme does the rest."""
 
-from typing import Annotated, Any, Literal
+import datetime as dt
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AfterValidator, Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from app.errors import NotFound
@@ -32,6 +35,14 @@ class Dob(schemas.Body):
     day: StrictInt = Field(ge=1, le=31, description="Day of the month.", examples=[1])
     month: StrictInt = Field(ge=1, le=12, description="Month.", examples=[2])
     year: StrictInt = Field(ge=1900, le=2100, description="Year.", examples=[1990])
+
+    @model_validator(mode="after")
+    def _a_day(self) -> Self:
+        try:
+            dt.date(self.year, self.month, self.day)
+        except ValueError:
+            raise PydanticCustomError("dob", "The month has no such day") from None
+        return self
 
 
 class Individual(schemas.Body):
@@ -64,6 +75,15 @@ class Terms(schemas.Body):
 
     date: StrictInt = Field(gt=0, description="Unix time in seconds.", examples=[1_790_000_000])
     ip: str = Field(min_length=3, max_length=45, description="IPv4 or IPv6 address.", examples=["203.0.113.7"])
+
+    @field_validator("ip")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            ip_address(value)
+        except ValueError:
+            raise PydanticCustomError("ip", "Must be an IPv4 or IPv6 address") from None
+        return value
 
 
 class Company(schemas.Body):

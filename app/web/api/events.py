@@ -29,11 +29,11 @@ async def list_events(
     account: Annotated[str | None, Query(description="Only of this account.", examples=["acct_1SMxConnDemo"])] = None,
     type: Annotated[str | None, Query(description="Only of this type.", examples=["v2.core.account.updated"])] = None,  # noqa: A002 - the contract's name
     status: Annotated[
-        Literal["pending", "applied", "ignored", "parked"] | None,
+        schemas.Status | None,
         Query(description="Only in this status.", examples=["parked"]),
     ] = None,
     source: Annotated[
-        Literal["webhook", "response", "poll", "request", "timer"] | None,
+        schemas.Source | None,
         Query(description="Only from this source.", examples=["webhook"]),
     ] = None,
     since: Annotated[

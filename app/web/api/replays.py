@@ -22,10 +22,10 @@ class Filter(schemas.Body):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    account: str | None = Field(None, description="Only of this account.", examples=["acct_1SMxConnDemo"])
-    type: str | None = Field(None, description="Only of this type.", examples=["v2.core.account.updated"])
-    status: str | None = Field(None, description="Only in this status.", examples=["parked"])
-    source: str | None = Field(None, description="Only from this source.", examples=["webhook"])
+    account: str | None = Field(None, min_length=1, description="Only of this account.", examples=["acct_1SMxConnDemo"])
+    type: str | None = Field(None, min_length=1, description="Only of this type.", examples=["v2.core.account.updated"])
+    status: schemas.Status | None = Field(None, description="Only in this status.", examples=["parked"])
+    source: schemas.Source | None = Field(None, description="Only from this source.", examples=["webhook"])
     since: schemas.Moment | None = Field(
         None, description="Arrived at this time or later.", examples=["2026-11-24T10:00:00Z"]
     )
