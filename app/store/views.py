@@ -58,7 +58,8 @@ _LAST_ERROR = """
                    SELECT FROM outbox n
                     WHERE n.account_id = o.account_id AND n.kind = o.kind AND n.status = 'settled'
                       AND n.created_at > o.created_at AND split_part(n.intent, '/', 1) = split_part(o.intent, '/', 1)))
-            ORDER BY o.status = 'parked' DESC, o.updated_at DESC LIMIT 1)
+            ORDER BY o.status = 'parked' DESC, o.status = 'parked' AND NOT starts_with(o.intent, 'req_') DESC, o.updated_at DESC
+            LIMIT 1)
           UNION ALL
           (SELECT 'event', e.event_id, e.status, e.error, e.received_at, e.type, e.due_at
              FROM events e WHERE e.account_id = a.account_id AND e.status = 'parked' LIMIT 1)

@@ -194,3 +194,14 @@ async def test_a_transaction_that_holds_the_journal_up_is_named(services: Servic
         )
         assert f"pg_terminate_backend({pid})" in (await look(services))["stream"].do
     assert "stream" not in await look(services)
+
+
+async def test_a_command_whose_outcome_is_unknown_is_looked_at_before_it_is_given_up(services: Services) -> None:
+    await services.pool.execute(
+        "INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, status, caused_by, error)"
+        " VALUES ('acct_1', 'cmd_1', 'create_card', 'card/1', 'k', ''::bytea, 'parked', 'evt_1', $1)",
+        {"code": "outcome_unknown", "message": "m"},
+    )
+    do = (await look(services))["parked command create_card"].do
+    assert "cardrail parked retry pk_" in do
+    assert "cardrail parked discard pk_" in do

@@ -180,3 +180,18 @@ async def test_a_bulk_replay_needs_a_filter_and_is_only_planned_at_first(
     answer = await api.post("/v1/replays", json={**body, "filter": {"status": "parked"}})
     assert (answer.status_code, answer.json()["state"]) == (202, "planned")
     assert [job["state"] for job in (await api.get("/v1/replays")).json()["data"]] == ["planned"]
+
+
+async def test_a_parked_step_of_the_lifecycle_is_named_before_a_parked_request(
+    api: httpx.AsyncClient, services: Services
+) -> None:
+    facts = {"enrolled": True, "seen": True, "state": "funded"}
+    await add_account(services.pool, "acct_1", state="funded", facts=facts)
+    error = {"code": "outcome_unknown", "message": "m"}
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    step = {"kind": "create_cardholder", "intent": "cardholder/1", "error": error, "updated_at": earlier}
+    await add_command(services, "cmd_step", **step)
+    await add_command(services, "cmd_asked", kind="create_account_link", intent="req_1", error=error)
+    seen = (await api.get("/v1/accounts/acct_1")).json()
+    assert seen["last_error"]["id"] == "cmd_step"
+    assert "create_cardholder" in seen["waiting_for"]["what"]

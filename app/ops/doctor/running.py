@@ -93,6 +93,16 @@ async def _brakes(conn: Connection) -> list[Check]:
     ]
 
 
+def _about_parked(fingerprint: str, code: str) -> str:
+    if code == "outcome_unknown":
+        again, over = (
+            f"cardrail parked retry {fingerprint} --yes",
+            f"cardrail parked discard {fingerprint} --reason WHY --yes",
+        )
+        return f"{again} looks once more; if Stripe's dashboard shows nothing either: {over}"
+    return f"cardrail parked retry {fingerprint} --yes once the cause is gone"
+
+
 async def _parked(conn: Connection) -> list[Check]:
     rows = await parked.groups(conn)
     if not rows:
@@ -103,7 +113,7 @@ async def _parked(conn: Connection) -> list[Check]:
             state="wrong",
             says=f"{row['count']} x {row['code']} since {row['oldest']:%Y-%m-%d %H:%M}Z, for example {row['example']}:"
             f" {in_words(row['code'], row['message'] or '')}",
-            do=f"cardrail parked retry {row['fingerprint']} --yes once the cause is gone",
+            do=_about_parked(row["fingerprint"], row["code"]),
         )
         for row in rows
     ]
