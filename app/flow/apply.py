@@ -18,6 +18,7 @@ import structlog
 
 from app import metrics
 from app.flow.batch import Batch
+from app.flow.calling import NEEDED, NOT_READY
 from app.flow.readings import Reader
 from app.flow.work import Work, held, named, work_of
 from app.machines import programme as policy
@@ -26,7 +27,7 @@ from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
 from app.machines.registry import MACHINES
 from app.machines.story import Story, fold
-from app.store import platform, programmes, states
+from app.store import outbox, platform, programmes, states
 from app.store.db import Pool
 from app.stripe import catalog, translate
 from app.stripe.client import Stripe
@@ -238,6 +239,8 @@ class Applier:
         async with self._pool.acquire() as conn, conn.transaction():
             passed = await states.fence(conn, token, [batch.account(a) for a in leased])
             await batch.write(conn, passed)
+            ready = batch.seen(NEEDED) & passed
+            woken = await outbox.wake(conn, sorted(ready), NOT_READY) if ready else 0
             if not self._programme_kept:
                 await programmes.keep(conn, self._fingerprint, policy.folding(self._programme))
         self._programme_kept = True
@@ -246,7 +249,7 @@ class Applier:
                 metrics.parked("event", str((one.error or {}).get("code", "")))
         if work:
             metrics.apply_lag((self._clock() - min(one.stored.received_ms for one in work)) / 1000)
-        woken = await self._wake(batch)
+        woken += await self._wake(batch)
         if batch.commands or woken:
             self._on_commands()
         if batch.lines:

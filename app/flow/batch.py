@@ -1,6 +1,6 @@
 """Gathers what a batch of folded events leaves, and writes it in the applying transaction: a handful of statements."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
@@ -122,6 +122,10 @@ class Batch:
         held = [r for (a, _), r in self.objects.items() if a == account and r.kind == "financial_account"]
         balances = [msgspec.json.decode(row.data).get("balance") or {} for row in held]
         return sum(int((balance.get("available") or {}).get(currency, 0)) for balance in balances)
+
+    def seen(self, kinds: Container[str]) -> set[str]:
+        """Accounts of which an object of these kinds has changed."""
+        return {row.account_id for row in self.objects.values() if row.kind in kinds}
 
     async def write(self, conn: Connection, passed: set[str]) -> None:
         await states.close_events(conn, _of(self.events, passed))

@@ -32,6 +32,8 @@ STEPS = {"create_cardholder": "cardholder/", "create_card": "card/"}
 """The steps of the programme's that v1 takes, with the noun of their intents; what a holder asks for is not among them."""
 NOT_READY = ("capability_not_active", "financial_account_not_open", "cardholder_not_active")
 """Why a refused step waits. Ours: Stripe's own codes for it are not documented, so it is read what is missing."""
+NEEDED = frozenset({"account", "financial_account", "cardholder"})
+"""Kinds of what it is read at; an event of one of them wakes the step."""
 FINAL = frozenset({"rejected", "unsupported"})
 
 Row = Mapping[str, Any]

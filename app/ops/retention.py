@@ -14,12 +14,14 @@ import structlog
 from app.config import Settings
 from app.ops import checkpoint
 from app.ops.parts import Actor, Parts
-from app.store import audit, notices, retention, subscriptions
+from app.store import audit, idempotency, notices, retention, subscriptions
 from app.store.db import Connection
 
 LOG = structlog.get_logger()
 
 NOTICE_DAYS = 30
+KEY_DAYS = 30
+"""The API says so of `Idempotency-Key`; Stripe keeps those of v2 for as long."""
 CHUNK_MAX = 200
 PAUSE_S = 0.2
 """Between two chunks, so that receiving and applying hardly notice."""
@@ -127,6 +129,16 @@ async def drop_notices(parts: Parts, *, days: int = NOTICE_DAYS) -> int:
         after = targets[-1]["id"]
 
 
+async def drop_keys(parts: Parts, *, days: int = KEY_DAYS) -> int:
+    """Drop idempotency keys of API writes, with the answers kept under them, chunk by chunk; how many there were."""
+    dropped, done = 0, CHUNK_MAX
+    while done == CHUNK_MAX:
+        async with parts.pool.acquire() as conn:
+            done = await idempotency.drop_old(conn, days=days, limit=CHUNK_MAX)
+        dropped += done
+    return dropped
+
+
 class Keeper:
     """Runs retention once an hour; schedule ``poll``."""
 
@@ -143,4 +155,5 @@ class Keeper:
                 self._parts, Actor(who="retention", reason="scheduled"), yes=True, pause_s=PAUSE_S, by_itself=True
             )
             await drop_notices(self._parts)
+            await drop_keys(self._parts)
         return False

@@ -93,3 +93,19 @@ async def forget(conn: asyncpg.Connection, asked: Key, token: UUID) -> None:
         asked.key,
         token,
     )
+
+
+async def drop_old(conn: asyncpg.Connection, *, days: int, limit: int) -> int:
+    """Drop the oldest keys that were first used more than ``days`` ago and are not under way; how many there were."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM idempotency WHERE (key_id, key) IN (
+            SELECT key_id, key FROM idempotency
+             WHERE created_at < now() - make_interval(days => $1) AND coalesce(lease_until <= now(), true)
+             ORDER BY created_at LIMIT $2)
+        RETURNING 1
+        """,
+        days,
+        limit,
+    )
+    return len(rows)

@@ -84,6 +84,20 @@ async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: fl
     return await sealed.opened(conn, sealed.OUTBOX, rows, lenient=True)
 
 
+async def wake(conn: Connection, accounts: Sequence[str], codes: Sequence[str]) -> int:
+    """Make those commands of these accounts due at once that wait for one of these reasons; how many."""
+    rows = await conn.fetch(
+        """
+        UPDATE outbox SET due_at = now()
+         WHERE account_id = ANY($1::text[]) AND status = 'pending' AND due_at > now() AND error->>'code' = ANY($2::text[])
+        RETURNING 1
+        """,
+        accounts,
+        codes,
+    )
+    return len(rows)
+
+
 async def moved_today(conn: Connection, account_id: str) -> tuple[int, int]:
     """Minor units sent since midnight UTC: by this account, and by all. Rejected commands moved nothing."""
     row = await conn.fetchrow(

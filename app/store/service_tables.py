@@ -54,6 +54,7 @@ idempotency = Table(
     time("created_at", now=True),
     Column("lease_token", Uuid),
     time("lease_until", nullable=True),
+    Index("idempotency_by_creation", "created_at"),
 )
 
 operator_actions = Table(

@@ -267,7 +267,8 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="Same key and same body: same answer, or 409 while the first is under way. Same key, other body: 409.",
+        description="Same key and same body: same answer, or 409 while the first is under way. Same key, other body: 409."
+        " Kept for 30 days.",
         examples=["3f0c9a52-order-4711"],
     ),
 ]

@@ -53,6 +53,23 @@ async def test_a_refused_card_is_made_once_the_capability_is_back(dsn: str) -> N
         assert await world.pool.fetchval("SELECT count(*) FROM outbox WHERE kind = 'create_card'") == 1
 
 
+async def test_the_event_that_what_it_needs_is_back_wakes_a_refused_card(dsn: str) -> None:
+    async with opened(dsn) as world:
+        account, command = await until_due(world, "create_card")
+        becomes(world, account, "restricted")
+        assert (await sent(world, command))["code"] == "capability_not_active"
+        due = "SELECT due_at <= now() FROM outbox WHERE command_id = $1"
+        await world.pool.execute("UPDATE outbox SET due_at = now() + interval '300 s' WHERE command_id = $1", command)
+        becomes(world, account, "active")
+        assert not await world.pool.fetchval(due, command)
+        await world.hear(account)
+        await world.apply()
+        assert await world.pool.fetchval(due, command)
+        await world.deliver()
+        assert await world.pool.fetchval("SELECT status FROM outbox WHERE command_id = $1", command) == "settled"
+        assert len(world.listed(CARDS, account)) == 1
+
+
 async def test_an_answer_lost_under_the_new_key_makes_no_second_card(dsn: str) -> None:
     async with opened(dsn) as world:
         account, command = await until_due(world, "create_card")

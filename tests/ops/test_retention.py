@@ -269,3 +269,24 @@ def test_what_the_fold_asks_of_a_programme_is_kept_beside_the_log() -> None:
     folder = Path(lifecycle.__file__).parent
     source = "".join((folder / name).read_text(encoding="utf-8") for name in ("lifecycle.py", "story.py"))
     assert set(re.findall(r"programme\.(\w+)", source)) == set(policy.FOLDED)
+
+
+async def test_old_idempotency_keys_go_and_those_under_way_stay(services: Services) -> None:
+    async with services.pool.acquire() as conn:
+        for name, days, leased_s in (("old", 31, None), ("ended", 31, -1), ("under way", 31, 60), ("young", 29, None)):
+            await conn.execute(
+                "INSERT INTO idempotency (key_id, key, fingerprint, created_at, lease_until)"
+                " VALUES ('key_1', $1, '', now() - make_interval(days => $2), now() + make_interval(secs => $3))",
+                name,
+                days,
+                leased_s,
+            )
+        await conn.execute(
+            "INSERT INTO idempotency (key_id, key, fingerprint, created_at)"
+            " SELECT 'key_2', n, '', now() - interval '40 days' FROM generate_series(1, $1) n",
+            retention.CHUNK_MAX,
+        )
+    assert await retention.drop_keys(services) == retention.CHUNK_MAX + 2
+    await services.pool.execute("UPDATE idempotency SET created_at = now() - interval '31 days' WHERE key = 'young'")
+    await retention.Keeper(services).poll()
+    assert [row["key"] for row in await services.pool.fetch("SELECT key FROM idempotency")] == ["under way"]
