@@ -32,6 +32,7 @@ from app.machines.programme import Programme
 from app.ops import subscriptions
 from app.ops.alerts import Answerer
 from app.ops.bookkeeper import Bookkeeper
+from app.ops.differences import Differences
 from app.ops.gaps import GapHunter
 from app.ops.jobs import Replayer
 from app.ops.newday import NewDay
@@ -54,6 +55,7 @@ ANNOUNCE_IDLE_S = 60.0
 KEYS_S = 30.0
 ALERTS_S = 2.0
 NEWDAY_S = 5.0
+DIFFERENCES_S = 30.0
 NOTIFY_POOL_SIZE = 2
 READING = {"statement_timeout": "5000", "idle_in_transaction_session_timeout": "10000"}
 """A reader holds neither a connection nor old rows for longer, milliseconds."""
@@ -250,6 +252,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("nudge", Nudger(services).poll, loops.Bell(), NUDGE_S),
         ("treasury", Treasury(services).poll, loops.Bell(), 1.0),
         ("books", Bookkeeper(services).poll, loops.Bell(), 0.5),
+        ("differences", Differences(services).poll, loops.Bell(), DIFFERENCES_S),
         ("newday", NewDay(services).poll, loops.Bell(), NEWDAY_S),
         ("polling", Poller(services).poll, loops.Bell(), 1.0),
         ("replay", Replayer(services).poll, loops.Bell(), 1.0),

@@ -50,6 +50,16 @@ async def of_account(conn: asyncpg.Connection, account_id: str, first: date, las
     }
 
 
+def apart(found: Mapping[str, Any]) -> str:
+    """In one line what Stripe's balance is more or less than the books of :func:`of_account`, minor units."""
+    return ", ".join(
+        f"{day['currency']} {part} {value}"
+        for day in found["days"]
+        for part, value in (day["difference"] or {}).items()
+        if value
+    )
+
+
 def period(first: date | None, last: date | None, day: date | None, today: date) -> tuple[date, date]:
     """The days asked for: one ``day``, or from ``first`` to ``last``; today without any. Raises BadInput."""
     if day is not None:

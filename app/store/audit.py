@@ -29,6 +29,26 @@ async def note(
     )
 
 
+async def note_once(conn: asyncpg.Connection, *, who: str, action: str, target: str, reason: str, hours: int) -> bool:
+    """Note it unless it was noted in the last ``hours``; whether it was not. Needs a transaction, in which others wait."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtext($1 || ' ' || $2))", action, target)
+    made = await conn.fetchval(
+        """
+        INSERT INTO operator_actions (who, action, target, reason)
+        SELECT $1::text, $2::text, $3::text, $4::text WHERE NOT EXISTS (
+            SELECT FROM operator_actions
+             WHERE who = $1 AND action = $2 AND target = $3 AND at > now() - make_interval(hours => $5))
+        RETURNING true
+        """,
+        who,
+        action,
+        target,
+        reason,
+        hours,
+    )
+    return bool(made)
+
+
 async def newest(
     conn: asyncpg.Connection,
     *,

@@ -161,3 +161,26 @@ async def moved_last(conn: asyncpg.Connection, limit: int) -> list[str]:
     """The accounts whose transactions changed last, newest first."""
     rows = await conn.fetch("SELECT account_id FROM ledger_reads ORDER BY changed_at DESC LIMIT $1", limit)
     return [row["account_id"] for row in rows]
+
+
+async def moved_lately(conn: asyncpg.Connection, *, days: int, settled_s: float, after: str, limit: int) -> list[str]:
+    """Accounts by id whose transactions changed in the last days, but not in the last ``settled_s`` seconds."""
+    rows = await conn.fetch(
+        "SELECT account_id FROM ledger_reads WHERE account_id > $3 AND changed_at > now() - make_interval(days => $1)"
+        " AND changed_at < now() - make_interval(secs => $2) ORDER BY account_id LIMIT $4",
+        days,
+        settled_s,
+        after,
+        limit,
+    )
+    return [row["account_id"] for row in rows]
+
+
+async def reread(conn: asyncpg.Connection, account_id: str, *, days: int) -> None:
+    """List the entries of the last days once more."""
+    await conn.execute(
+        "UPDATE ledger_reads SET until = least(until, now() - make_interval(days => $2)), due_at = now(), tries = 0"
+        " WHERE account_id = $1",
+        account_id,
+        days,
+    )

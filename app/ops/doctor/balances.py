@@ -41,15 +41,9 @@ async def _books(conn: Connection, parts: Parts) -> list[Check]:
 
 
 def _off(one: dict[str, Any]) -> Check:
-    apart = [
-        f"{day['currency']} {part} {value}"
-        for day in one["days"]
-        for part, value in (day["difference"] or {}).items()
-        if value
-    ]
     return Check(
         check=f"books of {one['account']}",
         state="wrong",
-        says=f"Stripe's balance less ours, in minor units: {', '.join(apart)}",
+        says=f"Stripe's balance less ours, in minor units: {books.apart(one)}",
         do=f"cardrail books --account {one['account']}",
     )
