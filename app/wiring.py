@@ -47,6 +47,8 @@ from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
 
+GRACE_S = 3.0
+"""What calls Stripe when the service ends may take so long to hear the answer; else it is asked again under its key."""
 HEARTBEAT_S = 2.0
 GAUGES_S = 5.0
 NUDGE_S = 5.0
@@ -90,6 +92,11 @@ class Services:
     def wake(self) -> None:
         """There may be new events: look at once instead of at the next poll."""
         self.apply_bell.ring()
+
+    def wake_worker(self) -> None:
+        """A command has its outcome: an event to apply, and room for another command."""
+        self.apply_bell.ring()
+        self.deliver_bell.ring()
 
     def wake_readers(self) -> None:
         """There are new journal lines: for streams, in whatever process, and for subscribers."""
@@ -229,6 +236,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         platform_financial_account=services.platform_financial_account,
         on_commands=services.wake_deliver,
         on_lines=services.wake_readers,
+        on_free=services.apply_bell.ring,
     )
     deliverer = Deliverer(
         services.pool,
@@ -238,7 +246,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         platform_financial_account=services.platform_financial_account,
         version=settings.stripe_api_version,
         clock=services.clock,
-        on_events=services.wake,
+        on_sent=services.wake_worker,
     )
     idle_s = settings.poll_interval_ms / 1000
     notify_pool = await db.open_pool(services.dsn, size=NOTIFY_POOL_SIZE, name="notify", keys=services.keys)
@@ -272,6 +280,7 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         async with _during(*running):
             yield
     finally:
+        await asyncio.gather(deliverer.close(GRACE_S), applier.close(GRACE_S))
         await notifier.close()
         await db.close(notify_pool)
 

@@ -19,6 +19,7 @@ import structlog
 from app import metrics
 from app.flow.batch import Batch
 from app.flow.calling import NEEDED, NOT_READY
+from app.flow.loops import Places
 from app.flow.readings import Reader
 from app.flow.work import Work, held, named, work_of
 from app.machines import programme as policy
@@ -42,13 +43,22 @@ EVENTS_MAX = 1_000
 CANNOT_BE_WRITTEN = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
 """What a batch raises because of what is in it, and not because of the database's health."""
 
+READING_MAX = 8
+"""So many batches may wait for readings at once, each of other accounts."""
 WOKEN_MAX = 1_000
 LEASE_S = 15.0
 RENEW_S = 5.0
 
 
+class _MustRead(Exception):
+    """These accounts go on only with a reading of Stripe."""
+
+
 class Applier:
-    """Folds events into state for every account it can lease. Safe to run any number of times at once, anywhere."""
+    """Folds events into state for every account it can lease: schedule ``poll``, and ``close`` in the end.
+
+    Safe to run any number of times at once, anywhere. ``on_free`` is called after each batch that needed readings.
+    """
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class Applier:
         platform_financial_account: str | None = None,
         on_commands: Callable[[], None] = lambda: None,
         on_lines: Callable[[], None] = lambda: None,
+        on_free: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._reader = Reader(
@@ -79,9 +90,22 @@ class Applier:
         self._on_commands = on_commands
         self._on_lines = on_lines
         self._rng = random.Random()
+        self._places = Places(READING_MAX, on_free)
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        await self._places.settle()
+
+    async def close(self, grace_s: float) -> None:
+        """Cut off what is still under way after ``grace_s``."""
+        await self._places.close(grace_s)
 
     async def poll(self) -> bool:
-        """Apply one batch. True when there was work, so more may be waiting."""
+        """Apply one batch. True when there was work, so more may be waiting.
+
+        Accounts whose events need a reading of Stripe go on beside it: a Stripe that hangs holds up no others.
+        """
+        await self._places.free()
         token = uuid4()
         async with self._pool.acquire() as conn:
             pivot = self._pivot()
@@ -94,12 +118,33 @@ class Applier:
             rows = await states.pending(conn, leased, per_account_max=share)
             known = await states.load_accounts(conn, leased)
         work = [work_of(row) for row in rows]
+        self._reader.plan(work, known)
+        reading = {one.stored.account_id for one in work if one.reads}
+        if reading:
+            self._places.start(self._lot(token, *_part(reading, leased, work), known))
+        quick = [account for account in leased if account not in reading]
+        if quick:
+            part = _part(set(quick), leased, work)
+            try:
+                await self._lot(token, *part, known, may_read=False)
+            except _MustRead:
+                self._places.start(self._lot(token, *part, known))
+        return True
+
+    async def _lot(
+        self,
+        token: UUID,
+        leased: list[str],
+        work: list[Work],
+        known: Mapping[str, states.Row],
+        *,
+        may_read: bool = True,
+    ) -> None:
         async with self._keeping(token, leased):
             try:
-                await self._batch(token, leased, work, known)
+                await self._batch(token, leased, work, known, may_read=may_read)
             except CANNOT_BE_WRITTEN as error:
                 await self._one_by_one(token, leased, work, known, error)
-        return True
 
     @contextlib.asynccontextmanager
     async def _keeping(self, token: UUID, leased: list[str]) -> AsyncIterator[None]:
@@ -151,13 +196,25 @@ class Applier:
             await states.close_events(conn, rows)
             await states.release(conn, token, [account])
 
-    async def _batch(self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row]) -> None:
-        await self._reader.read(work, known)
+    async def _batch(
+        self,
+        token: UUID,
+        leased: list[str],
+        work: list[Work],
+        known: Mapping[str, states.Row],
+        *,
+        may_read: bool = True,
+    ) -> None:
+        """Raises _MustRead, with nothing written, where a machine's refusal needs a reading that is not allowed here."""
+        if may_read:
+            await self._reader.read(work, known)
         for one in work:
             self._translate(one)
         stories = await self._stories(leased, work, known)
         again = self._fold(stories, work)
         if again:
+            if not may_read:
+                raise _MustRead
             await self._reader.settle_refusals(again)
             for one in work:
                 self._translate(one)
@@ -263,3 +320,8 @@ class Applier:
             return 0
         async with self._pool.acquire() as conn:
             return await platform.wake_funding(conn, cents, WOKEN_MAX)
+
+
+def _part(accounts: set[str], leased: list[str], work: list[Work]) -> tuple[list[str], list[Work]]:
+    """What of a batch belongs to these accounts."""
+    return [a for a in leased if a in accounts], [one for one in work if one.stored.account_id in accounts]

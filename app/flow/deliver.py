@@ -4,7 +4,6 @@ With ``calling`` the only caller of Stripe writes. The intent is committed befor
 one transaction. Caps are checked before the first call.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import structlog
 from app import metrics
 from app.flow.brakes import Guard
 from app.flow.calling import Caller, Park
+from app.flow.loops import Places
 from app.flow.retry import ATTEMPTS_MAX, backoff_s, snooze_s
 from app.machines.events import CommandParked, CommandRejected, CommandSettled, Json
 from app.machines.programme import Programme
@@ -46,7 +46,10 @@ class Stopped(Exception):
 
 
 class Deliverer:
-    """Sends commands. Safe to run any number of times at once, anywhere."""
+    """Sends commands: schedule ``poll``, and ``close`` in the end. Safe to run any number of times at once, anywhere.
+
+    ``on_sent`` is called after each command: there is an event to apply, and a place for another command.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Deliverer:
         platform_financial_account: str | None,
         version: str,
         clock: Callable[[], int],
-        on_events: Callable[[], None] = lambda: None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._stripe = stripe
@@ -69,19 +72,25 @@ class Deliverer:
         self._platform_financial_account = platform_financial_account
         self._version = version
         self._clock = clock
-        self._on_events = on_events
+        self._places = Places(COMMANDS_MAX, on_sent)
         self._rng = random.Random()
 
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        await self._places.settle()
+
+    async def close(self, grace_s: float) -> None:
+        """Cut off what is still under way after ``grace_s``."""
+        await self._places.close(grace_s)
+
     async def poll(self) -> bool:
-        """Send one batch of due commands, at once. True when there was work."""
-        token = uuid4()
+        """Start sending what is due, each command in a place of its own. True when there may be more at once."""
+        free, token = await self._places.free(), uuid4()
         async with self._pool.acquire() as conn:
-            rows = await outbox.claim(conn, token=token, commands_max=COMMANDS_MAX, lease_s=LEASE_S)
-        if not rows:
-            return False
-        await asyncio.gather(*(self._send(token, row) for row in rows))
-        self._on_events()
-        return True
+            rows = await outbox.claim(conn, token=token, commands_max=free, lease_s=LEASE_S)
+        for row in rows:
+            self._places.start(self._send(token, row))
+        return bool(rows)
 
     async def _send(self, token: UUID, row: Row) -> None:
         bound = {"account": row["account_id"], "command": row["command_id"], "kind": row["kind"]}

@@ -6,7 +6,7 @@ is found again by itself, so a crash between two polls loses nothing.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import asyncpg
 import structlog
@@ -39,6 +39,57 @@ class Bell:
         except TimeoutError:
             pass
         self._event.clear()
+
+
+class Places:
+    """Work that a loop starts and does not wait for, so much at once at most: what is slow keeps its own place only.
+
+    ``done`` is called whenever a place has become free. A failure is raised to whoever asks for a place next.
+    """
+
+    def __init__(self, places: int, done: Callable[[], None] = lambda: None) -> None:
+        self._places = places
+        self._done = done
+        self._taken: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+
+    async def free(self) -> int:
+        """How many places are free, once one is."""
+        if len(self._taken) >= self._places:
+            await asyncio.wait(self._taken, return_when=asyncio.FIRST_COMPLETED)
+        self._raise()
+        return self._places - len(self._taken)
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Let it go on in a place of its own."""
+        task = asyncio.create_task(work)
+        self._taken.add(task)
+        task.add_done_callback(self._ended)
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        while self._taken:
+            await asyncio.wait(self._taken)
+        self._raise()
+
+    async def close(self, grace_s: float) -> None:
+        """Let what is under way end for so long, then cut it off: its lease ends by itself, and it is done again."""
+        if self._taken:
+            await asyncio.wait(self._taken, timeout=grace_s)
+        for task in self._taken:
+            task.cancel()
+        await asyncio.gather(*self._taken, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._taken.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+        self._done()
+
+    def _raise(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 async def loop(role: str, poll: Callable[[], Awaitable[bool]], bell: Bell, *, idle_s: float) -> None:

@@ -68,8 +68,14 @@ class Reader:
         self._rng = random.Random()
 
     async def read(self, work: list[Work], known: Mapping[str, states.Row]) -> None:
-        """Fetch what thin events point to, and the balance where it may have changed: once per object and batch."""
+        """Fetch what :meth:`plan` finds, once per object and batch."""
+        self.plan(work, known)
+        await self._fetch(work)
+
+    def plan(self, work: list[Work], known: Mapping[str, states.Row]) -> None:
+        """Note what is to be read: what thin events point to, and the balance where it may have changed."""
         for one in work:
+            one.reads = ()
             if one.stored.kind != "thin" or one.status != "applied":
                 continue
             try:
@@ -79,7 +85,6 @@ class Reader:
             else:
                 one.reads = tuple(read for read in reads if read.url not in (one.stored.fetched or {}))
         self._balance_reads(work, known)
-        await self._fetch(work)
 
     def _balance_reads(self, work: list[Work], known: Mapping[str, states.Row]) -> None:
         last: dict[str, Work] = {}

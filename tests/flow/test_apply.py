@@ -1,5 +1,6 @@
 """apply on a real database: one transaction per batch, fenced by the lease; a poisoned event stops nobody else."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +16,8 @@ from app.store import log, states
 from app.store.db import Pool
 from app.stripe.client import Stripe
 from tests.machines import lives
+from tests.patience import PATIENCE_S
+from tests.polls import polled
 
 PLATFORM = "acct_platform"
 NOW_MS = 1_790_000_000_000
@@ -30,6 +33,10 @@ async def stripe() -> AsyncIterator[Stripe]:
 
 @pytest.fixture
 def applier(pool: Pool, stripe: Stripe) -> Applier:
+    return applier_of(pool, stripe)
+
+
+def applier_of(pool: Pool, stripe: Stripe) -> Applier:
     return Applier(
         pool,
         stripe,
@@ -71,7 +78,7 @@ def card(status: str = "active", card_id: str = "ic_1") -> dict[str, Any]:
 
 
 async def drain(applier: Applier) -> None:
-    while await applier.poll():
+    while await polled(applier):
         pass
 
 
@@ -126,7 +133,7 @@ async def test_two_workers_share_the_accounts_and_apply_each_event_once(
     other = Applier(
         pool, stripe, Programme(), platform_account=PLATFORM, vocabulary="money_manager", clock=lambda: NOW_MS
     )
-    while await applier.poll() | await other.poll():
+    while await polled(applier) | await polled(other):
         pass
     assert await pool.fetchval("SELECT count(*) FROM objects") == 60
     assert await pool.fetchval("SELECT count(*) FROM journal WHERE machine = 'card'") == 60
@@ -187,25 +194,53 @@ async def test_stages_commands_and_applied_commit_together(pool: Pool, applier: 
     assert await pool.fetchval("SELECT state FROM accounts WHERE account_id = $1", lives.ACCOUNT) == "activated"
 
 
-async def test_a_reading_that_fails_for_now_brings_the_event_back_later(pool: Pool, applier: Applier) -> None:
+async def deliver_thin(pool: Pool, account: str) -> None:
+    """Put an event that points to its account into the log, as receive would."""
     body = {
         "id": "evt_thin",
         "object": "v2.core.event",
         "type": "v2.core.account.updated",
         "created": "2026-10-14T09:21:07.412Z",
-        "context": "acct_1",
-        "related_object": {"id": "acct_1", "type": "v2.core.account", "url": "/v2/core/accounts/acct_1"},
+        "context": account,
+        "related_object": {"id": account, "type": "v2.core.account", "url": f"/v2/core/accounts/{account}"},
     }
     await pool.execute(
         "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status)"
-        " VALUES ('acct_1', 'evt_thin', 'webhook', $1, 'thin', now(), $2, 'pending')",
+        " VALUES ($1, 'evt_thin', 'webhook', $2, 'thin', now(), $3, 'pending')",
+        account,
         body["type"],
         json.dumps(body).encode(),
     )
-    assert await applier.poll() is True
+
+
+async def test_a_reading_that_fails_for_now_brings_the_event_back_later(pool: Pool, applier: Applier) -> None:
+    await deliver_thin(pool, "acct_1")
+    assert await polled(applier) is True
     row = await pool.fetchrow("SELECT status, attempts, error FROM events")
     assert row is not None
     assert (row["status"], row["attempts"], row["error"]["code"]) == ("pending", 1, "connection_lost")
+
+
+async def test_a_reading_that_hangs_delays_no_other_account(pool: Pool) -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+
+    await deliver_thin(pool, "acct_hangs")
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        client = Stripe("sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "2026-10-14.preview")
+        worker = applier_of(pool, client)
+        for n in range(2):
+            await deliver(pool, "issuing_card.created", card(card_id=f"ic_{n}"))
+            async with asyncio.timeout(PATIENCE_S):
+                while await pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'") <= n:
+                    await worker.poll()
+        assert await pool.fetchval("SELECT status FROM events WHERE account_id = 'acct_hangs'") == "pending"
+        await worker.close(0)
+        await client.close()
+        for connection in connections:
+            connection.close()
 
 
 async def test_an_event_that_cannot_be_written_is_parked_alone_among_its_neighbours(

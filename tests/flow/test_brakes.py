@@ -11,6 +11,7 @@ from app.store.db import Pool
 from app.stripe.client import Stripe
 from tests.flow.test_deliver import VERSION, intend, outcome, stripe
 from tests.patience import PATIENCE_S
+from tests.polls import polled
 
 __all__ = ["stripe"]
 
@@ -55,7 +56,7 @@ async def test_of_several_workers_that_fail_at_once_one_sets_the_brake_once(pool
     for n in range(8):
         await bound_to_park(pool, n)
     workers = [deliverer(pool, stripe, Brakes(errors=8)) for _ in range(4)]
-    await asyncio.gather(*(worker.poll() for worker in workers))
+    await asyncio.gather(*(polled(worker) for worker in workers))
     assert await pool.fetchval("SELECT count(*) FROM outbox WHERE status = 'parked'") == 8
     (brake,) = await brakes(pool)
     assert (brake["step"], brake["by"]) == (STEP, "cardrail")
@@ -68,12 +69,12 @@ async def test_what_waits_behind_a_brake_stays_and_leaves_after_the_release(pool
     for n in range(3):
         await bound_to_park(pool, n)
     worker = deliverer(pool, stripe, Brakes(errors=3))
-    await worker.poll()
+    await polled(worker)
     await bound_to_park(pool, 3)
-    assert await worker.poll() is False
+    assert await polled(worker) is False
     async with pool.acquire() as conn:
         assert await controls.release_brake(conn, step=STEP, reason="fixed", by="ana") is True
-    assert await worker.poll() is True
+    assert await polled(worker) is True
     assert await pool.fetchval("SELECT count(*) FROM outbox WHERE status = 'parked'") == 4
     assert await brakes(pool) == [], "failures from before the release must not count again"
     assert await pool.fetchval("SELECT released_by FROM brakes") == "ana"
@@ -89,19 +90,19 @@ async def test_a_person_s_brake_keeps_its_reason(pool: Pool) -> None:
 async def test_one_bad_account_or_a_step_that_mostly_works_sets_no_brake(pool: Pool, stripe: Stripe) -> None:
     for n in range(5):
         await bound_to_park(pool, n, account="acct_bad")
-    await deliverer(pool, stripe, Brakes(errors=5)).poll()
+    await polled(deliverer(pool, stripe, Brakes(errors=5)))
     assert await brakes(pool) == []
     await pool.execute("UPDATE outbox SET status = 'settled', error = NULL")
     for n in range(5, 9):
         await bound_to_park(pool, n)
-    await deliverer(pool, stripe, Brakes(errors=4)).poll()
+    await polled(deliverer(pool, stripe, Brakes(errors=4)))
     assert await brakes(pool) == []
 
 
 async def test_the_programme_s_cap_of_the_day_stops_the_step_and_parks_one_command(pool: Pool, stripe: Stripe) -> None:
     for n in range(6):
         await intend(pool, f"funding/{n}", account=f"acct_{n}")
-    await deliverer(pool, stripe, Brakes(), Caps(per_programme_day=30_000)).poll()
+    await polled(deliverer(pool, stripe, Brakes(), Caps(per_programme_day=30_000)))
     counts = {r["status"]: r["n"] for r in await pool.fetch("SELECT status, count(*) AS n FROM outbox GROUP BY 1")}
     assert counts == {"unknown": 3, "parked": 1, "pending": 2}
     (brake,) = await brakes(pool)
@@ -121,7 +122,7 @@ async def test_a_brake_set_after_the_claim_still_stops_the_call(pool: Pool, stri
     worker = deliverer(pool, stripe, Brakes())
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('cardrail caps'))")
-        sending = asyncio.create_task(worker.poll())
+        sending = asyncio.create_task(polled(worker))
         await somebody_waits_for_a_lock(pool)
         await controls.set_brake(conn, step="all", reason="incident", by="ana")
     await sending

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,8 @@ from app.store import outbox
 from app.store.db import Pool
 from app.stripe.client import Stripe
 from tests.conftest import payload_of
+from tests.patience import PATIENCE_S
+from tests.polls import polled
 
 VERSION = "2026-10-14.preview"
 
@@ -29,7 +31,7 @@ async def stripe() -> AsyncIterator[Stripe]:
     await client.close()
 
 
-def deliverer(pool: Pool, stripe: Stripe, caps: Caps) -> Deliverer:
+def deliverer(pool: Pool, stripe: Stripe, caps: Caps, on_sent: Callable[[], None] = lambda: None) -> Deliverer:
     return Deliverer(
         pool,
         stripe,
@@ -38,6 +40,7 @@ def deliverer(pool: Pool, stripe: Stripe, caps: Caps) -> Deliverer:
         platform_financial_account="fa_platform",
         version=VERSION,
         clock=lambda: 1_790_000_000_000,
+        on_sent=on_sent,
     )
 
 
@@ -80,7 +83,7 @@ async def outcome(pool: Pool, known: str) -> tuple[str, str | None]:
 )
 async def test_money_above_a_cap_is_parked_and_never_sent(pool: Pool, stripe: Stripe, caps: Caps) -> None:
     known = await intend(pool, "funding/1")
-    assert await deliverer(pool, stripe, caps).poll() is True
+    assert await polled(deliverer(pool, stripe, caps)) is True
     assert await outcome(pool, known) == ("parked", "cap_exceeded")
     assert await pool.fetchval("SELECT first_call_at FROM outbox") is None
 
@@ -88,7 +91,7 @@ async def test_money_above_a_cap_is_parked_and_never_sent(pool: Pool, stripe: St
 async def test_commands_sent_at_once_cannot_together_pass_a_cap(pool: Pool, stripe: Stripe) -> None:
     for n in range(10):
         await intend(pool, f"funding/{n}", account=f"acct_{n}")
-    await deliverer(pool, stripe, Caps(per_programme_day=30_000)).poll()
+    await polled(deliverer(pool, stripe, Caps(per_programme_day=30_000)))
     called = await pool.fetchval("SELECT count(*) FROM outbox WHERE first_call_at IS NOT NULL")
     assert called == 3
 
@@ -96,10 +99,10 @@ async def test_commands_sent_at_once_cannot_together_pass_a_cap(pool: Pool, stri
 async def test_a_lost_answer_is_unknown_and_comes_again_under_the_same_key(pool: Pool, stripe: Stripe) -> None:
     known = await intend(pool, "funding/1")
     sender = deliverer(pool, stripe, Caps())
-    await sender.poll()
+    await polled(sender)
     assert await outcome(pool, known) == ("unknown", "connection_lost")
     await pool.execute("UPDATE outbox SET due_at = now()")
-    await sender.poll()
+    await polled(sender)
     row = await pool.fetchrow("SELECT attempts, idempotency_key FROM outbox")
     assert row is not None
     assert tuple(row) == (2, idempotency_key(known))
@@ -124,7 +127,7 @@ async def test_a_replayed_answer_counts_as_read_when_it_was_first_asked(pool: Po
         sender = deliverer(pool, client, Caps())
         for _ in range(2):
             await pool.execute("UPDATE outbox SET due_at = now()")
-            await sender.poll()
+            await polled(sender)
         await client.close()
     first = await pool.fetchval("SELECT first_call_at FROM outbox")
     payload = msgspec.json.decode(await payload_of(pool))
@@ -135,10 +138,10 @@ async def test_a_held_account_and_a_braked_kind_send_nothing(pool: Pool, stripe:
     held = await intend(pool, "funding/1")
     await pool.execute("UPDATE accounts SET hold = $1", {"by": "ana", "reason": "audit", "at": 1})
     sender = deliverer(pool, stripe, Caps())
-    assert await sender.poll() is False
+    assert await polled(sender) is False
     await pool.execute("UPDATE accounts SET hold = NULL")
     await pool.execute("INSERT INTO brakes (step, reason, by) VALUES ('create_outbound_payment', 'burst', 'ana')")
-    assert await sender.poll() is False
+    assert await polled(sender) is False
     assert await outcome(pool, held) == ("pending", None)
 
 
@@ -162,3 +165,35 @@ async def test_an_outcome_under_a_lost_lease_is_not_written(pool: Pool) -> None:
         )
     assert written is False
     assert (await outcome(pool, known))[0] == "in_flight"
+
+
+async def test_a_call_that_hangs_keeps_its_own_place_only(pool: Pool) -> None:
+    unanswered: list[asyncio.StreamWriter] = []
+
+    async def half_deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"acct_hangs" in await reader.readuntil(b"}}"):
+            unanswered.append(writer)
+            return
+        body = b'{"id": "obp_1", "object": "v2.money_management.outbound_payment", "status": "processing"}'
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    hangs = await intend(pool, "funding/1", account="acct_hangs")
+    async with await asyncio.start_server(half_deaf, "127.0.0.1", 0) as server:
+        client = Stripe("sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", VERSION)
+        sent = asyncio.Event()
+        sender = deliverer(pool, client, Caps(), on_sent=sent.set)
+        assert await sender.poll() is True
+        for n in range(2):
+            other = await intend(pool, f"funding/{n}", account=f"acct_{n}")
+            assert await sender.poll() is True
+            async with asyncio.timeout(PATIENCE_S):
+                await sent.wait()
+            sent.clear()
+            assert (await outcome(pool, other))[0] == "settled"
+        assert (await outcome(pool, hangs))[0] == "in_flight"
+        await sender.close(0)
+        await client.close()
+        for writer in unanswered:
+            writer.close()

@@ -8,6 +8,7 @@ import pytest_asyncio
 from app.config import Settings
 from app.flow.apply import Applier
 from app.wiring import Services, open_services
+from tests.polls import polled
 
 PLATFORM = "acct_platform"
 
@@ -40,7 +41,7 @@ def drain(services: Services) -> Callable[[], Awaitable[None]]:
     )
 
     async def go() -> None:
-        while await applier.poll():
+        while await polled(applier):
             pass
 
     return go

@@ -16,6 +16,7 @@ from app.ops import reconcile
 from app.ops.parts import Actor
 from app.wiring import Services
 from tests.ops.test_destinations import opened
+from tests.polls import polled
 from tests.sandbox.conftest import Box, box, started
 
 __all__ = ["box", "started"]
@@ -38,7 +39,7 @@ async def drain(services: Services) -> None:
         vocabulary="money_manager",
         clock=services.clock,
     )
-    while await applier.poll():
+    while await polled(applier):
         pass
 
 

@@ -20,6 +20,7 @@ from app.sandbox import SandboxSettings
 from app.stripe.client import Stripe
 from app.wiring import Services, open_services
 from tests.patience import PATIENCE_S
+from tests.polls import polled
 from tests.sandbox.conftest import Box
 
 ME = Actor(who="test", reason="because")
@@ -91,12 +92,12 @@ class World:
 
     async def apply(self) -> None:
         """Fold all that is due."""
-        while await self.applier.poll():
+        while await polled(self.applier):
             pass
 
     async def deliver(self) -> None:
         """Send what is due now."""
-        await self.deliverer().poll()
+        await polled(self.deliverer())
 
     async def later(self) -> None:
         """Let enough time pass that everything waiting is due, and the leases of the dead are over."""

@@ -46,8 +46,9 @@ async def test_an_account_that_runs_low_is_topped_up_within_the_limit_of_the_day
     await control(world, "adjustments", adjust)
     await available(world, one.account, left + 2_000 - 3_000 + 2_000)
     await control(world, "adjustments", {**adjust, "amount": {"value": -1_000, "currency": "usdc"}})
-    seen = await account_is(world, one.account, lambda a: a["waiting_for"] is not None, "the day's limit")
-    assert seen["waiting_for"]["who"] == "operator"
+    seen = await account_is(
+        world, one.account, lambda a: (a["waiting_for"] or {}).get("who") == "operator", "the day's limit"
+    )
     assert "used up" in seen["waiting_for"]["what"]
     assert sorted(c["intent"] for c in await payments(world, one.account)) == ["funding/1", "topup/1", "topup/2"]
     await as_if_yesterday(world, one.account)

@@ -6,6 +6,7 @@ from app.flow.apply import Applier
 from app.wiring import Services
 from tests.flow.test_apply import card, deliver
 from tests.patience import PATIENCE_S
+from tests.polls import polled
 
 
 async def test_a_reader_that_keeps_its_transaction_open_cannot_hold_up_an_apply(services: Services) -> None:
@@ -22,7 +23,7 @@ async def test_a_reader_that_keeps_its_transaction_open_cannot_hold_up_an_apply(
         for table in ("accounts", "events", "objects", "journal", "outbox"):
             await reader.fetch(f"SELECT * FROM {table}")
         async with asyncio.timeout(PATIENCE_S):
-            assert await applier.poll()
+            assert await polled(applier)
         assert await reader.fetchval("SELECT count(*) FROM journal") == 0
     assert await services.pool.fetchval("SELECT count(*) FROM journal WHERE machine = 'card'") == 1
     assert await services.pool.fetchval("SELECT status FROM events") == "applied"
