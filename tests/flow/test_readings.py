@@ -9,6 +9,7 @@ import pytest_asyncio
 from app.flow.apply import Applier
 from app.wiring import Services
 from tests.ops.test_destinations import opened
+from tests.polls import polled
 from tests.sandbox.conftest import Box, box, started
 
 __all__ = ["box", "started"]
@@ -47,7 +48,7 @@ async def heard(services: Services, event_type: str, context: str, plural: str, 
         vocabulary="money_manager",
         clock=services.clock,
     )
-    while await applier.poll():
+    while await polled(applier):
         pass
 
 
