@@ -161,7 +161,7 @@ class Dry:
             for row in await rebuilds.commands_of(conn, self.account):
                 self._issued.setdefault(row["caused_by"], []).append(row)
         return [
-            {name: row[name] for name in ("id", "kind", "intent", "status", "amount")}
+            {name: row[name] for name in ("id", "kind", "intent", "status", "amount", "currency")}
             for row in self._issued.get(event_id, ())
         ]
 
@@ -216,6 +216,7 @@ def _split(account: str, told: Told, known: dict[str, str]) -> tuple[list[dict[s
             "intent": command.intent,
             "status": known.get(made),
             "amount": command.moves.value if command.moves else None,
+            "currency": command.moves.currency if command.moves else None,
         }
         (done if made in known else new).append(row)
     return new, done

@@ -108,7 +108,7 @@ async def commands_of(conn: Connection, account_id: str) -> list[Row]:
     """Every command of an account, without its parameters."""
     return list(
         await conn.fetch(
-            "SELECT command_id AS id, kind, intent, status, amount, caused_by FROM outbox WHERE account_id = $1",
+            "SELECT command_id AS id, kind, intent, status, amount, currency, caused_by FROM outbox WHERE account_id = $1",
             account_id,
         )
     )

@@ -198,6 +198,12 @@ async def event(conn: asyncpg.Connection, event_id: str, account: str | None = N
     return None if row is None else (await sealed.opened(conn, sealed.EVENTS, [row], lenient=True))[0]
 
 
+async def owner_of(conn: asyncpg.Connection, object_id: str) -> str | None:
+    """Whose an object is. No index knows it: for a person who has nothing but the id."""
+    owner: str | None = await conn.fetchval("SELECT account_id FROM objects WHERE object_id = $1 LIMIT 1", object_id)
+    return owner
+
+
 async def journal_of_event(conn: asyncpg.Connection, account_id: str, event_id: str) -> list[Row]:
     return list(
         await conn.fetch(f"{_JOURNAL} WHERE account_id = $1 AND event_id = $2 ORDER BY seq", account_id, event_id)

@@ -195,7 +195,7 @@ async def test_the_overview_shows_the_platforms_money(sit: Sit, services: Servic
     assert "<dt>available</dt><dd>0.05 USD</dd>" in page
 
 
-async def test_an_unknown_thing_is_a_page_with_the_stable_code(sit: Sit) -> None:
+async def test_an_unknown_thing_is_a_page_with_the_stable_code(sit: Sit, services: Services) -> None:
     desk = await sit("read")
     for path in ("accounts/acct_no", "events/evt_no", "commands/cmd_no", "authorizations/iauth_no", "replays/rpl_no"):
         page = await desk.see(f"/console/{path}", 404)
@@ -207,6 +207,13 @@ async def test_an_unknown_thing_is_a_page_with_the_stable_code(sit: Sit) -> None
     assert "invalid" in await desk.see("/console/events?since=yesterday", 422)
     for name, folder in (("evt_9", "events"), ("entries_1", "events"), ("acct_9", "accounts"), ("cmd_9", "commands")):
         assert (await desk.client.get(f"/console/go?id={name}")).headers["location"] == f"/console/{folder}/{name}"
+    await add_account(services.pool, "acct_1")
+    await services.pool.execute(
+        "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+        " VALUES ('acct_1', 'obp_1', 'outbound_payment', 'posted', '{}', now())"
+    )
+    found = await desk.client.get("/console/go?id=obp_1")
+    assert found.headers["location"] == "/console/accounts/acct_1/objects/obp_1"
     wrong = await desk.client.put("/console/brakes")
     assert (wrong.status_code, "method_not_allowed" in wrong.text) == (405, True)
 
@@ -397,3 +404,41 @@ async def test_a_bulk_replay_is_dry_then_started_then_stopped(sit: Sit, services
     assert "Stopped. What it did stays done." in page
     states = await services.pool.fetch("SELECT state, dry_run, rate FROM replays ORDER BY created_at")
     assert [tuple(row) for row in states] == [("planned", True, 10), ("stopped", False, 10)]
+
+
+async def test_a_plan_and_a_forecast_are_told_in_words_with_currencies(sit: Sit, services: Services) -> None:
+    await add_account(services.pool, "acct_1")
+    await add_event(services, "evt_a", status="applied")
+    await add_command(services, "cmd_a", status="settled", amount=10_000, currency="usd", caused_by="evt_a")
+    desk = await sit("operate")
+    plan = await desk.fill("/console/events/evt_a", "Show what it would do", mode="force", reason="see")
+    assert "100.00 USD" in plan.text
+    forecast = {
+        "complete": True,
+        "events": 3,
+        "accounts": 1,
+        "compared": 0,
+        "passed_over": {"event_ignored": 2},
+        "unreadable": 0,
+        "transitions": {"card: - -> active": 1},
+        "leaving": {"create_outbound_payment": {"count": 1, "amount": 10_000}},
+        "held_back": {},
+        "suppressed": {},
+        "amount": 10_000,
+    }
+    await services.pool.execute(
+        "INSERT INTO replays (id, filter, mode, rate, state, dry_run, total, reason, by, forecast)"
+        " VALUES ('rpl_1', '{}', 'force', 100, 'planned', true, 3, 'see', 'me', $1)",
+        forecast,
+    )
+    page = await desk.see("/console/replays/rpl_1")
+    for words in ("create outbound payment (100.00 USD or USDC)", "event ignored", "3 events of 1 accounts"):
+        assert words in page
+    assert "data-refresh-s" not in page
+
+
+async def test_the_doctor_has_a_page_for_who_may_operate(sit: Sit) -> None:
+    page = await (await sit("operate")).see("/console/doctor")
+    assert "STRIPE_API_KEY" in page
+    assert page.index(">wrong<") < page.index(">ok<")
+    assert "forbidden" in await (await sit("read")).see("/console/doctor", 403)

@@ -35,10 +35,11 @@ CAUSES = {
 
 async def look(conn: Connection) -> list[Check]:
     """Refusals of the last day by code and cause, and unknown types of the last week."""
-    return [*await _rejections(conn), await _unknown(conn)]
+    return [*await rejections(conn), await _unknown(conn)]
 
 
-async def _rejections(conn: Connection) -> list[Check]:
+async def rejections(conn: Connection) -> list[Check]:
+    """Refusals of the last day by code and cause."""
     rows = await health.rejections(conn, REJECTIONS_HOURS)
     if not rows:
         return [Check(check="rejections", state="ok", says=f"none in {REJECTIONS_HOURS} h")]

@@ -2,9 +2,9 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from app.ops import parked
-from app.ops.doctor import running
-from app.store import gauges, health, heartbeats
+from app.ops import doctor, parked
+from app.ops.doctor import door, outward, running
+from app.store import gauges, health, heartbeats, views
 from app.web.api import accounts as of_accounts
 from app.web.api import audit as of_audit
 from app.web.api import platform as of_platform
@@ -30,14 +30,17 @@ async def overview(visit: Visit) -> Response:
     platform = told(await of_platform.read_platform(services, reader))
     stuck = told(await of_accounts.list_accounts(services, reader, Page(STUCK_MAX, None), stuck=True))
     async with reading(services) as conn:
-        checks = await running.look(conn)
+        found = await running.look(conn)
+        checks = [check for check in found if not check.check.startswith(("parked", "brake"))]
+        beside = [*await door.rejections(conn), *await outward.look(conn)]
         standing = {row["state"]: row for row in await health.standing(conn, services.platform_account)}
         complete = await gauges.complete_until(conn)
         return visit.render(
             "overview.html",
             platform=platform,
             stuck=stuck,
-            checks=[check for check in checks if not check.check.startswith(("parked", "brake"))],
+            checks=checks,
+            trouble=[check for check in (*checks, *beside) if check.state != "ok"],
             standing=[(name, standing[name]) for name in STATES if name in standing],
             parked=await parked.groups(conn),
             backlog=await health.backlog(conn),
@@ -46,11 +49,23 @@ async def overview(visit: Visit) -> Response:
         )
 
 
+async def examined(visit: Visit) -> Response:
+    """All that the doctor looks at, what is wrong first; it asks Stripe too, so it is no part of a page that refreshes itself."""
+    rank = ("wrong", "warning", "ok")
+    found = sorted(await doctor.examine(visit.services), key=lambda check: rank.index(check.state))
+    return visit.render("doctor.html", checks=found, wrong=doctor.wrong(found))
+
+
 async def go(visit: Visit) -> Response:
-    """To whatever an id names; events of ours have names of many forms."""
+    """To whatever an id names; events of ours and objects of Stripe's have names of many forms."""
     name = visit.asked("id") or ""
-    folder = next((folder for start, folder in WHERE.items() if name.startswith(start)), "events")
-    return RedirectResponse(path(folder, name) if name else HOME, 303)
+    folder = next((folder for start, folder in WHERE.items() if name.startswith(start)), None)
+    if name and folder is None:
+        async with reading(visit.services) as conn:
+            owner = None if await views.event(conn, name) else await views.owner_of(conn, name)
+        if owner is not None:
+            return RedirectResponse(path("accounts", owner, "objects", name), 303)
+    return RedirectResponse(path(folder or "events", name) if name else HOME, 303)
 
 
 async def audit(visit: Visit) -> Response:
@@ -64,5 +79,6 @@ async def audit(visit: Visit) -> Response:
 ROUTES = [
     route("/", overview),
     route("/go", go),
+    route("/doctor", examined, scope="operate"),
     route("/audit", audit, scope="admin"),
 ]

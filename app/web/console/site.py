@@ -104,7 +104,10 @@ async def _http(_request: Request, error: Exception) -> Response:
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
-    wrong = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+    wrong = [
+        {"field": ".".join(map(str, e["loc"])), "message": e["msg"].removeprefix("Value error, ")}
+        for e in error.errors()
+    ]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in wrong[:5])
     return problems.answer(422, "invalid", detail, errors=wrong)
 

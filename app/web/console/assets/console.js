@@ -38,6 +38,16 @@
     if (time && own) own.replaceWith(time);
   };
 
+  // What stands here is old: who looks at it must know.
+  let old = false, usual = "";
+  const stands = (why) => {
+    if (why && !old) usual = said.textContent;
+    if (why) said.textContent = `Not current: ${why}`;
+    else if (old) said.textContent = usual;
+    old = Boolean(why);
+    said.className = old ? "state bad" : "";
+  };
+
   const refresh = async () => {
     if (busy) { again = true; return; }
     busy = true;
@@ -45,7 +55,8 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
       if (answer.redirected) { location.reload(); return; }
       if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    } catch { /* the next sign or the clock tries again */ }
+      stands(answer.ok ? "" : `the service answers ${answer.status}`);
+    } catch { stands("the service does not answer"); /* the next sign or the clock tries again */ }
     busy = false;
     if (again) { again = false; soon(); }
   };
@@ -85,6 +96,19 @@
     for (const name of ["done", "answered", "refused"]) shown.searchParams.delete(name);
     history.replaceState(null, "", shown);
   }
+
+  // What stops, closes or gives up is asked for twice, unless its page was itself the question; and a form goes once,
+  // however often the button is pressed (the server holds that too, by the key in the form).
+  addEventListener("submit", (event) => {
+    const form = event.target, button = form.querySelector("button.danger:not(.planned)");
+    if (form.method !== "post") return;
+    const what = document.querySelector("h1")?.textContent.trim().replace(/\s+/g, " ");
+    if (form.dataset.sent || button && !confirm(`${button.textContent.trim()}?\n\n${what}`)) event.preventDefault();
+    else form.dataset.sent = "yes";
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
 
   addEventListener("keydown", (event) => {
     const box = document.getElementById("go");
