@@ -311,7 +311,7 @@ async def _during(*duties: Coroutine[None, None, None]) -> AsyncIterator[None]:
 def _beat(services: Services, name: str) -> Callable[[], Awaitable[bool]]:
     async def beat() -> bool:
         async with services.pool.acquire() as conn:
-            await heartbeats.beat(conn, name)
+            services.stripe.share(await heartbeats.beat(conn, name))
         return False
 
     return beat

@@ -8,12 +8,18 @@ from app.store.db import Connection
 Row = Mapping[str, Any]
 
 
-async def beat(conn: Connection, worker: str) -> None:
-    """Note that this worker lives, and forget those that have said nothing for a day."""
+LIVING_S = 10
+"""A worker that has said nothing for so long does no work now, as far as the others can tell."""
+
+
+async def beat(conn: Connection, worker: str) -> int:
+    """Note that this worker lives, and forget those that have said nothing for a day; how many live."""
     await conn.execute(
         "INSERT INTO heartbeats (worker) VALUES ($1) ON CONFLICT (worker) DO UPDATE SET at = now()", worker
     )
     await conn.execute("DELETE FROM heartbeats WHERE at < now() - interval '1 day'")
+    living = "SELECT count(*) FROM heartbeats WHERE at > now() - make_interval(secs => $1)"
+    return int(await conn.fetchval(living, LIVING_S))
 
 
 async def every(conn: Connection) -> list[Row]:

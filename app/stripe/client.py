@@ -60,8 +60,12 @@ class Pace:
     """A token bucket: at most ``per_s`` calls a second, short bursts included."""
 
     def __init__(self, per_s: float) -> None:
-        self._gap = 1 / per_s
+        self._alone = self._gap = 1 / per_s
         self._next = 0.0
+
+    def among(self, number: int) -> None:
+        """So many processes spend these calls together."""
+        self._gap = self._alone * max(number, 1)
 
     async def turn(self) -> None:
         """Wait for this call's turn."""
@@ -88,6 +92,10 @@ class Stripe:
         self._limit = asyncio.Semaphore(CONCURRENCY_MAX)
         self._pace = Pace(rate_per_s)
         self._dated: tuple[str, float] | None = None
+
+    def share(self, number: int) -> None:
+        """So many workers call Stripe: each keeps to its part of the rate, since Stripe counts them as one."""
+        self._pace.among(number)
 
     @property
     def skew_s(self) -> float | None:

@@ -176,3 +176,14 @@ async def test_a_list_too_long_to_read_never_passes_for_an_empty_one() -> None:
             canned.will(200, f'{{"data": [{{"id": "ic_{n}"}}], "has_more": true}}')
         with pytest.raises(TimeoutError):
             await client.find_made(CARD, "cmd_1", NOW)
+
+
+async def test_workers_spend_one_rate_together() -> None:
+    """1,000 a second among fifty are 20 a second: the fifth call leaves 0.2 s after the first."""
+    async with talking() as (canned, client):
+        client.share(50)
+        began = asyncio.get_running_loop().time()
+        for n in range(5):
+            canned.will(200, '{"id": "fa_1"}')
+            await client.call(FA, f"k-{n}")
+        assert asyncio.get_running_loop().time() - began >= 0.19
