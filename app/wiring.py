@@ -47,6 +47,8 @@ from app.stripe.client import Stripe
 
 LOG = structlog.get_logger()
 
+APPLY_EVERY_S = 0.010
+"""Events that trickle in are taken up together so often; a batch costs much more than an event in it."""
 GRACE_S = 3.0
 """What calls Stripe when the service ends may take so long to hear the answer; else it is asked again under its key."""
 HEARTBEAT_S = 2.0
@@ -270,12 +272,12 @@ async def working(services: Services, name: str, count: int = 1) -> AsyncIterato
         ("notify", notifier.poll, services.notify_bell, idle_s),
         ("announce", _announce(services), services.lines_bell, ANNOUNCE_IDLE_S),
     ]
-    for _ in range(count):
-        duties += [
-            ("apply", applier.poll, services.apply_bell, idle_s),
-            ("deliver", deliverer.poll, services.deliver_bell, idle_s),
-        ]
     running = [loops.loop(role, poll, bell, idle_s=s) for role, poll, bell, s in duties]
+    for _ in range(count):
+        running += [
+            loops.loop("apply", applier.poll, services.apply_bell, idle_s=idle_s, every_s=APPLY_EVERY_S),
+            loops.loop("deliver", deliverer.poll, services.deliver_bell, idle_s=idle_s),
+        ]
     try:
         async with _during(*running):
             yield

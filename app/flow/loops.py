@@ -6,6 +6,7 @@ is found again by itself, so a crash between two polls loses nothing.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 import asyncpg
@@ -92,11 +93,18 @@ class Places:
             raise failure
 
 
-async def loop(role: str, poll: Callable[[], Awaitable[bool]], bell: Bell, *, idle_s: float) -> None:
-    """Run ``poll`` for ever: at once again while it finds work, else when the bell rings or ``idle_s`` have passed."""
-    failures = 0
+async def loop(
+    role: str, poll: Callable[[], Awaitable[bool]], bell: Bell, *, idle_s: float, every_s: float = 0.0
+) -> None:
+    """Run ``poll`` for ever: at once again while it finds work, else when the bell rings or ``idle_s`` have passed.
+
+    It begins no sooner than ``every_s`` after it last began: what trickles in is then taken up together.
+    """
+    failures, due = 0, 0.0
     while True:
         try:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due = time.monotonic() + every_s
             more = await poll()
             failures = 0
         except asyncio.CancelledError:

@@ -35,6 +35,8 @@ WAITING_BYTES_MAX = 134_217_728
 DEADLINE_S = 1.8
 RETRY_AFTER_S = 2
 NOTIFY_EVERY_S = 0.05
+WAKE_AFTER_S = 0.001
+"""The answers leave before this process begins to apply what they are about."""
 COUNT_LOCK_TIMEOUT_MS = 25
 COUNT_AGAIN_S = 0.5
 RECOUNT_MAX = 10_000
@@ -238,7 +240,7 @@ class Receiver:
 
     def _wake(self) -> None:
         if self.on_new is not None:
-            self.on_new()
+            asyncio.get_running_loop().call_later(WAKE_AFTER_S, self.on_new)
         self._notify.ask()
 
     async def _count(self, connection: Connection, again: dict[events.Key, int]) -> None:
