@@ -1,6 +1,7 @@
 """Loops: how often they begin, and what goes on beside them."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -26,7 +27,7 @@ async def test_a_loop_begins_no_sooner_than_it_may_also_when_it_finds_work_and_i
     task = asyncio.create_task(loop("test", poll, bell, idle_s=PATIENCE_S, every_s=0.03))
     await asyncio.wait_for(enough.wait(), PATIENCE_S)
     task.cancel()
-    assert min(after - before for before, after in zip(begun, begun[1:], strict=False)) >= 0.03 - EARLY_S
+    assert min(after - before for before, after in itertools.pairwise(begun)) >= 0.03 - EARLY_S
 
 
 async def test_places_are_waited_for_when_all_are_taken() -> None:
