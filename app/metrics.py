@@ -34,8 +34,12 @@ _notices = Counter("cardrail_notices", "Attempts to tell subscribers, by outcome
 _streams = Gauge("cardrail_streams", "Open streams of journal lines")
 _stream_lag = Gauge("cardrail_stream_lag_seconds", "How long the oldest line waits for an older open transaction")
 _parked_age = Gauge("cardrail_parked_age_seconds", "For how long the oldest parked thing has waited", ["what"])
-_commands_age = Gauge("cardrail_commands_backlog_age_seconds", "For how long the oldest due command has been due")
-_commands_due = Gauge("cardrail_commands_backlog", "Commands that are due and not settled")
+_commands_age = Gauge(
+    "cardrail_commands_backlog_age_seconds", "For how long the oldest command has been due that nothing keeps back"
+)
+_commands_due = Gauge(
+    "cardrail_commands_backlog", "Commands that are due, and that neither a hold nor a brake keeps back"
+)
 _heartbeat_age = Gauge("cardrail_worker_heartbeat_age_seconds", "Since any worker was last heard of; -1: never")
 _complete_until = Gauge(
     "cardrail_complete_until_timestamp_seconds", "No event of Stripe is missing up to then; 0: not known yet"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from app.store import outbox
 from app.store.db import Connection
 
 COUNTED_MAX = 100_000
@@ -18,7 +19,7 @@ class Waiting(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """Events that wait (also those that are tried again later), commands that are due, what is parked, when a worker was last heard of (None: never), up to when nothing is missing."""
+    """Events that wait (also those that are tried again later), commands that are due and that neither hold nor brake keeps back, what is parked, when a worker was last heard of (None: never), up to when nothing is missing."""
 
     events: Waiting
     commands: Waiting
@@ -31,12 +32,12 @@ class Gauges(NamedTuple):
 
 _WAITING = "SELECT count(*), coalesce(extract(epoch FROM now() - min({at})), 0)::float8 FROM ({rows} LIMIT $1) AS r"
 _EVENTS = "SELECT received_at AS at FROM events WHERE status = {status}"
-_COMMANDS = "SELECT {at} AS at FROM outbox WHERE status {status}"
+_COMMANDS = "SELECT {at} AS at FROM outbox o WHERE status {status}"
 
 
 async def read(conn: Connection) -> Gauges:
     """All gauges, from a bounded number of rows."""
-    open_ = "IN ('pending', 'in_flight', 'unknown') AND due_at <= now()"
+    open_ = f"IN ('pending', 'in_flight', 'unknown') AND due_at <= now() AND {outbox.FREE}"
     return Gauges(
         events=await _waiting(conn, _EVENTS.format(status="'pending'")),
         commands=await _waiting(conn, _COMMANDS.format(at="due_at", status=open_)),

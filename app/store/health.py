@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.store import outbox
 from app.store.db import Connection
 
 Row = Mapping[str, Any]
@@ -57,15 +58,19 @@ async def rejections(conn: Connection, hours: int) -> list[Row]:
 
 
 async def backlog(conn: Connection) -> Row:
-    """Due events and commands, and for how long the oldest has been due."""
+    """Due events and commands, and for how long the oldest has been due; ``kept_back`` are commands that a hold or a brake
+    stops, which are no backlog.
+    """
     row: Row = await conn.fetchrow(
-        """
-        SELECT e.count AS events, e.age AS events_age_s, o.count AS commands, o.age AS commands_age_s
+        f"""
+        SELECT e.count AS events, e.age AS events_age_s, o.count AS commands, o.age AS commands_age_s, o.kept_back
           FROM (SELECT count(*), coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS age FROM events
                  WHERE status = 'pending' AND due_at <= now()) AS e,
-               (SELECT count(*), coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS age FROM outbox
-                 WHERE status IN ('pending', 'in_flight', 'unknown') AND due_at <= now()) AS o
-        """
+               (SELECT count(*) FILTER (WHERE free), count(*) FILTER (WHERE NOT free) AS kept_back,
+                       coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE free)), 0)::float8 AS age
+                  FROM (SELECT o.due_at, {outbox.FREE} AS free FROM outbox o
+                         WHERE o.status IN ('pending', 'in_flight', 'unknown') AND o.due_at <= now()) AS due) AS o
+        """  # noqa: S608 - a condition of ours
     )
     return row
 

@@ -56,6 +56,11 @@ async def insert(conn: Connection, rows: Sequence[CommandRow]) -> None:
     )
 
 
+FREE = """NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = o.account_id AND a.hold IS NOT NULL)
+ AND NOT EXISTS (SELECT 1 FROM brakes b WHERE b.step IN ('all', o.kind) AND b.released_at IS NULL)"""
+"""Of a command ``o``: neither a hold nor a brake keeps it back, so that it waits for a worker alone."""
+
+
 async def claim(conn: Connection, *, token: UUID, commands_max: int, lease_s: float) -> list[Row]:
     """Lease due commands of accounts that are not held and of kinds that no brake stops."""
     rows = await conn.fetch(

@@ -205,3 +205,23 @@ async def test_a_command_whose_outcome_is_unknown_is_looked_at_before_it_is_give
     do = (await look(services))["parked command create_card"].do
     assert "cardrail parked retry pk_" in do
     assert "cardrail parked discard pk_" in do
+
+
+async def test_what_a_hold_or_a_brake_keeps_back_is_no_backlog(services: Services) -> None:
+    await services.pool.execute(
+        "INSERT INTO accounts (account_id, state, hold, facts) VALUES ('acct_1', 'live', NULL, '{}'), ('acct_2', 'live', '{}', '{}')"
+    )
+    await services.pool.execute(
+        "INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, status, caused_by, due_at)"
+        " SELECT account, 'cmd_' || kind || account, kind, 'i', kind || account, '{}', 'pending', 'e', now() - interval '9 min'"
+        "  FROM unnest(ARRAY['acct_1', 'acct_2']) AS account, unnest(ARRAY['create_card', 'create_cardholder']) AS kind"
+    )
+    async with services.pool.acquire() as conn:
+        assert (await gauges.read(conn)).commands.number == 2
+        await controls.set_brake(conn, step="create_card", reason="migration", by="ana")
+        assert (await gauges.read(conn)).commands.number == 1
+        assert (await look(services))["backlog"].state == "wrong"
+        await controls.set_brake(conn, step="create_cardholder", reason="migration", by="ana")
+        assert (await gauges.read(conn)).commands == (0, 0.0)
+    seen = (await look(services))["backlog"]
+    assert (seen.state, "keep back 4 more" in seen.says) == ("ok", True)

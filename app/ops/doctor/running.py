@@ -59,8 +59,14 @@ async def _backlog(conn: Connection) -> Check:
     row = await health.backlog(conn)
     oldest = max(row["events_age_s"], row["commands_age_s"])
     says = f"{row['events']} events and {row['commands']} commands are due, the oldest for {oldest:.0f} s"
+    if row["kept_back"]:
+        says += f"; holds and brakes keep back {row['kept_back']} more"
     state = worse_than(oldest, BACKLOG_WARN_S, BACKLOG_MAX_S)
-    do = "" if state == "ok" else "cardrail worker (one more); cardrail brakes list: does a brake hold them?"
+    do = (
+        ""
+        if state == "ok"
+        else "cardrail worker (one more); cardrail commands list --status unknown: does Stripe answer?"
+    )
     return Check(check="backlog", state=state, says=says, do=do)
 
 
