@@ -200,8 +200,7 @@ def _cell(value: object) -> str:
         return f"{value['code']}: {value.get('message') or ''}"
     if isinstance(value, dict | list):
         return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode() if value else "-"
-    isoformat = getattr(value, "isoformat", None)
-    return isoformat(sep=" ", timespec="seconds")[:19] if isoformat else str(value)
+    return value.isoformat(sep=" ", timespec="seconds")[:19] if isinstance(value, datetime) else str(value)
 
 
 def would(sentence: str, *, as_json: bool) -> None:

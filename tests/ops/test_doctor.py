@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import build
+from app.cli.desk import show_rows
 from app.errors import Conflict
 from app.machines.programme import Brakes, Caps, Funding, Programme
 from app.ops import doctor, subscriptions
@@ -225,3 +227,19 @@ async def test_what_a_hold_or_a_brake_keeps_back_is_no_backlog(services: Service
         assert (await gauges.read(conn)).commands == (0, 0.0)
     seen = (await look(services))["backlog"]
     assert (seen.state, "keep back 4 more" in seen.says) == ("ok", True)
+
+
+async def test_a_balance_below_zero_is_told_as_money(services: Services) -> None:
+    await services.pool.execute(
+        "INSERT INTO accounts (account_id, state, facts)"
+        " VALUES ('acct_1', 'live', '{\"balance\": {\"available\": {\"usdc\": -5000}}}')"
+    )
+    assert (await look(services))["balance of acct_1"].says == "negative, as last read: -50.00 USDC"
+
+
+def test_a_day_stands_in_a_table_beside_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """`cardrail books`, which the doctor sends people to, prints days."""
+    show_rows(
+        [{"day": date(2026, 11, 24), "at": datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)}], ["day", "at"], as_json=False
+    )
+    assert capsys.readouterr().out.split() == ["DAY", "AT", "2026-11-24", "2026-11-24", "03:04:05"]

@@ -1,5 +1,6 @@
 """Balances: accounts that owe money, and books that are not what Stripe's balance says."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.ops import books
@@ -24,11 +25,16 @@ async def _negative(conn: Connection) -> list[Check]:
         Check(
             check=f"balance of {row['account_id']}",
             state="warning",
-            says=f"negative, as last read: {row['available']}",
+            says=f"negative, as last read: {_money(row['available'])}",
             do=f"cardrail books --account {row['account_id']}",
         )
         for row in await platform.negative(conn, NEGATIVE_SHOWN)
     ]
+
+
+def _money(available: Mapping[str, int]) -> str:
+    """``-50.00 USDC``: every currency here has hundredths."""
+    return ", ".join(f"{value / 100:,.2f} {currency.upper()}" for currency, value in available.items())
 
 
 async def _books(conn: Connection, parts: Parts) -> list[Check]:
