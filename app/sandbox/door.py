@@ -74,7 +74,7 @@ class Door:
         template, route, ids = found
         self._world.requests[f"{request.method} {template}"] += 1
         call = self._call(request, api, request_id, ids)
-        fault = self._world.faults.for_request(request.method, request.path)
+        fault = self._world.faults.for_request(request.method, request.path, call.account)
         if fault == "api_429":
             raise ApiError(
                 429,

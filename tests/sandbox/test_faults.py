@@ -53,3 +53,17 @@ def test_the_same_seed_makes_the_same_world(started: Callable[..., Box]) -> None
 def test_an_unknown_fault_is_refused(box: Box) -> None:
     assert box.http.put("/_sandbox/faults", json={"api_418": 1}).status_code == 400
     assert box.http.put("/_sandbox/faults", json={"drop": 2}).status_code == 400
+
+
+def test_by_chance_v1_fails_an_account_once_for_each_thing(box: Box) -> None:
+    account = box.account()
+    box.control("PUT", "faults", {"api_500": 1.0})
+
+    def statuses(path: str) -> list[int]:
+        return [
+            box.call("POST", path, {}, Idempotency_Key=f"{path}{n}", Stripe_Account=account).status_code
+            for n in range(3)
+        ]
+
+    assert [status == 500 for status in statuses("/v1/issuing/cardholders")] == [True, False, False]
+    assert [status == 500 for status in statuses("/v1/issuing/cards")] == [True, False, False]
