@@ -51,6 +51,8 @@ class Bookkeeper:
                 await self._one(row)
             except TimeoutError as error:
                 LOG.warning("bookkeeper.unread", account=row["account_id"], error=str(error))
+                async with self._parts.pool.acquire() as conn:
+                    await ledger.read(conn, row["account_id"], row["changed_at"], None, _again_s(row))
         return bool(rows)
 
     async def _one(self, row: ledger.Row) -> None:
@@ -81,8 +83,13 @@ class Bookkeeper:
                 )
             newest = max((_created(e) for e in found), default=None)
             missing = bool(fresh) or await ledger.incomplete(conn, account) > 0
-            again = snooze_s(AGAIN_S * 2 ** min(row["tries"], 12)) if missing else None
+            again = _again_s(row) if missing else None
             await ledger.read(conn, account, row["changed_at"], newest, AGAIN_S if fresh else again)
+
+
+def _again_s(row: ledger.Row) -> float:
+    """What is not there, or could not be read, is looked for ever more rarely."""
+    return snooze_s(AGAIN_S * 2 ** min(row["tries"], 12))
 
 
 def _named(rows: list[Raw]) -> list[Raw]:
