@@ -64,9 +64,10 @@ async def test_everything_of_a_fingerprint_is_answered_at_once(desk: Services) -
 
 async def test_stuck_accounts_are_those_past_a_deadline_or_with_something_parked(desk: Services) -> None:
     await desk.pool.execute(
-        "INSERT INTO accounts (account_id, state, enrolled, since) VALUES"
-        " ('acct_late', 'restricted', true, now() - interval '30 days'), ('acct_parked', 'live', true, now()),"
-        " ('acct_well', 'live', true, now())"
+        "INSERT INTO accounts (account_id, state, enrolled, since, facts) VALUES"
+        " ('acct_late', 'restricted', true, now() - interval '30 days', $1), ('acct_parked', 'live', true, now(), $1),"
+        " ('acct_well', 'live', true, now(), $1)",
+        {"enrolled": True},
     )
     await deliver(desk.pool, "issuing_card.created", None, account="acct_parked")
     await desk.pool.execute("UPDATE events SET status = 'parked'")

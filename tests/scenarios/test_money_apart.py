@@ -184,7 +184,7 @@ async def test_the_doctor_sees_a_negative_balance_and_books_that_differ(fleet_wo
     await account_is(world, own.account, lambda a: a["negative"] == ["usdc"], "negative")
     seen = await findings(world)
     negative, name = seen[f"balance of {own.account}"], f"books of {own.account}"
-    assert (negative["state"], "usdc" in negative["says"]) == ("warning", True)
+    assert (negative["state"], negative["says"].endswith("-144.50 USDC")) == ("warning", True)
     assert name not in seen
     await control(world, "drifts", {"financial_account": fa["id"], "amount": {"value": -9, "currency": "usdc"}})
     await control(world, "adjustments", {**taken, "amount": {"value": 30_000, "currency": "usdc"}})
