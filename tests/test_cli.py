@@ -194,10 +194,15 @@ async def test_the_committed_description_is_what_the_code_says() -> None:
         ["events", "list", "--status", "odd"],
         ["events", "replay", "evt_1", "--mode", "odd"],
         ["commands", "list", "--status", "odd"],
+        ["accounts", "hold", "acct_1"],
+        ["accounts", "hold", "acct_1", "--reason", "  "],
+        ["backfill", "--since", "yesterday"],
     ],
 )
-async def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
+async def test_wrong_usage_is_exit_2_and_with_json_it_is_said_in_json(arguments: list[str]) -> None:
     assert (await cardrail(*arguments)).exit_code == 2
+    asked = await cardrail(*arguments, "--json")
+    assert (asked.exit_code, json.loads(asked.stdout)["error"]["code"]) == (2, "wrong_usage")
 
 
 async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environment: str, pool: db.Pool) -> None:
@@ -214,6 +219,14 @@ async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environm
     assert (await cardrail("subscriptions", "enable", made["id"])).exit_code == 1
     refused = await cardrail("subscriptions", "create", "--url", "https://10.0.0.1/", "--type", "*")
     assert (refused.exit_code, "not public" in refused.output) == (1, True)
+
+
+def test_what_stands_in_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    desk.show_rows([{"type": "v2.core.account[identity].updated"}], ["type"], as_json=False)
+    desk.show_thing({"found": "[bold]3[/bold]"}, as_json=False)
+    shown = capsys.readouterr().out
+    assert "v2.core.account[identity].updated" in shown
+    assert "[bold]3[/bold]" in shown
 
 
 def test_a_row_is_one_line_where_the_output_is_a_pipe(

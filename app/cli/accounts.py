@@ -44,7 +44,9 @@ def every(
     state: Annotated[State | None, typer.Option(help="Lifecycle state.")] = None,
     country: Annotated[str | None, typer.Option(help="Country.")] = None,
     held: Annotated[bool | None, typer.Option("--held/--not-held", help="Held or not.")] = None,
-    stuck: Annotated[bool | None, typer.Option("--stuck/--not-stuck", help="Past a deadline, or parked.")] = None,
+    stuck: Annotated[
+        bool | None, typer.Option("--stuck/--not-stuck", help="Past a deadline, parked, or refused for good.")
+    ] = None,
     limit: Limit = 200,
     as_json: AsJson = False,
 ) -> None:
@@ -183,10 +185,12 @@ def adopt(
 
 @app.command()
 def retry(account_id: Account, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Allow one more attempt at the step that Stripe refused for good: a new command under a new key."""
+    """Let the step leave at which the account stands: once more after Stripe's refusal, or now that the programme runs it."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        made = await requests.allow(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
+        made = await requests.allow(
+            desk.conn, account_id, programme=desk.programme, by=desk.who, reason=reason, at_ms=desk.now_ms()
+        )
         if not yes:
             raise _Dry(made["step"])
         return made

@@ -27,5 +27,14 @@ def every(
         rows = await audit.newest(desk.conn, limit=limit, who=who, target=target, since=from_)
         return [{**row, "result": parsed(row["result"])} for row in rows]
 
-    columns = ["at", "who", "action", "target", "reason"]
-    show_rows(at_desk(work, as_json=as_json), columns, as_json=as_json)
+    rows = at_desk(work, as_json=as_json)
+    if not as_json:
+        rows = [{**row, "result": _short(row["result"])} for row in rows]
+    show_rows(rows, ["at", "who", "action", "target", "reason", "result"], as_json=as_json)
+
+
+def _short(result: object) -> str | None:
+    """What came of it, for one cell: ``state held``, ``done 2, refused 0``, ``error not_held``."""
+    plain = result if isinstance(result, dict) else {}
+    said = [f"{name} {value}" for name, value in plain.items() if isinstance(value, str | int) and name != "key"]
+    return ", ".join(said) or None

@@ -7,7 +7,7 @@ import typer
 from app.cli.desk import AsJson, Desk, WhyOption, Yes, at_desk, show_rows, show_thing, would
 from app.errors import NotFound
 from app.machines.events import Json
-from app.ops import cards, linked
+from app.ops import cards, linked, requests
 from app.store import views
 from app.web import shown
 
@@ -38,7 +38,9 @@ def show(account_id: Account, card: Card, as_json: AsJson = False) -> None:
         row = await views.object_of(desk.conn, account_id, card)
         if row is None or row["kind"] != "card":
             raise NotFound(f"The account {account_id} has no card {card}.")
-        return {**shown.thing(row), **await linked.linked(desk.conn, account_id, card, "card")}
+        thing = shown.thing(row)
+        first = {name: thing[name] for name in ("id", "kind", "state")}
+        return {**first, **thing, **await linked.linked(desk.conn, account_id, card, "card")}
 
     show_thing(at_desk(work, as_json=as_json), as_json=as_json)
 
@@ -69,7 +71,9 @@ def _change(verb: str, account_id: str, card: str, to: Json, *, reason: str, yes
         await cards.changeable(desk.conn, account_id, card)
         if not yes:
             return {}
-        return await cards.change(desk.conn, account_id, card, to, at_ms=desk.now_ms())
+        made = await cards.change(desk.conn, account_id, card, to, at_ms=desk.now_ms())
+        stopped = await requests.standing_still(desk.conn, account_id, "update_card")
+        return {**made, "waits_for": stopped} if stopped else made
 
     change = f"cards.{verb} {account_id}/{card}" if yes else ""
     made = at_desk(work, as_json=as_json, change=change, reason=reason)

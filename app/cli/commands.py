@@ -2,11 +2,16 @@
 whoever types it is in a hurry, and most of the service is not needed for most commands.
 """
 
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
 from typer._click.core import Command, Context
+from typer._click.exceptions import ClickException
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperCommand, TyperGroup
 
@@ -84,6 +89,30 @@ class Commands(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**{**given, "commands": _named()})
+        self._as_json = False
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Context | None = None, **more: Any
+    ) -> Context:
+        """As ever, and remembers whether JSON is asked for: then wrong usage is told in JSON as well."""
+        self._as_json = "--json" in args
+        with self._usage():
+            return super().make_context(info_name, args, parent, **more)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run what was typed."""
+        with self._usage():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _usage(self) -> Iterator[None]:
+        try:
+            yield
+        except ClickException as error:
+            if self._as_json:
+                told = {"error": {"code": "wrong_usage", "message": error.format_message()}}
+                sys.stdout.write(json.dumps(told, indent=2) + "\n")
+            raise
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - as Typer calls it
         """The command itself, its module loaded."""

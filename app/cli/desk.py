@@ -18,9 +18,10 @@ import orjson
 import typer
 from rich.console import Console, ConsoleDimensions
 from rich.table import Table
+from rich.text import Text
 
 from app.config import Settings, load_settings
-from app.errors import CardrailError, ConfigError
+from app.errors import BadInput, CardrailError, ConfigError, NotFound
 from app.machines.programme import Programme
 from app.store import audit, data_keys, db, schema, trouble
 from app.wiring import keys_of, load_programme, open_database
@@ -34,7 +35,16 @@ EventStatus = Annotated[
 EventSource = Annotated[
     Literal["webhook", "response", "poll", "request", "timer"] | None, typer.Option(help="Only from this source.")
 ]
-WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")]
+
+
+def _why(given: str) -> str:
+    """A reason of blanks is none."""
+    if not given.strip():
+        raise typer.BadParameter("The reason is empty.")
+    return given.strip()
+
+
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept with who and when.", callback=_why)]
 WHY = "asked for on the command line"
 """Where a reason may be left out."""
 
@@ -97,7 +107,7 @@ def settings() -> Settings:
 
 
 def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str | None = None) -> Any:
-    """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row."""
+    """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row, refused too."""
 
     async def go() -> Any:
         given = settings()
@@ -121,10 +131,21 @@ def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str 
                         result = outcome_of(made)
                         await audit.note(conn, who=desk.who, action=action, target=target, reason=reason, result=result)
                     return made
+            except CardrailError as error:
+                await note_refusal(conn, error, change, reason)
+                raise
             finally:
                 await conn.close()
 
     return ending(lambda: asyncio.run(go()), as_json=as_json)
+
+
+async def note_refusal(conn: asyncpg.Connection, error: CardrailError, change: str, reason: str | None) -> None:
+    """Keep in the audit that a ``change`` was tried and refused. What was mistyped, or is not there, was not tried."""
+    if change and not isinstance(error, BadInput | NotFound):
+        action, _, target = change.partition(" ")
+        result = {"error": error.code}
+        await audit.note(conn, who=whoami(), action=action, target=target, reason=reason, result=result)
 
 
 def outcome_of(made: object) -> dict[str, object]:
@@ -164,7 +185,7 @@ def show_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) 
     for column in columns:
         table.add_column(column.upper(), overflow="fold", no_wrap=column in {"id", "account", "fingerprint"})
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     _show(table)
     if not rows:
         err.print("Nothing found.", style="dim")
@@ -179,7 +200,7 @@ def show_thing(thing: dict[str, Any], *, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in thing.items():
-        table.add_row(name, _cell(value))
+        table.add_row(name, Text(_cell(value)))
     _show(table)
 
 

@@ -19,7 +19,7 @@ from app.cli.desk import (
     show_thing,
     would,
 )
-from app.cli.jobs import in_words
+from app.cli.jobs import in_words, standing
 from app.errors import Conflict, NotFound
 from app.ops import requests
 from app.store import replays as jobs
@@ -176,7 +176,11 @@ def list_replays(as_json: AsJson = False) -> None:
     async def work(desk: Desk) -> list[dict[str, Any]]:
         return [dict(row) for row in await jobs.newest(desk.conn)]
 
-    show_rows(at_desk(work, as_json=as_json), ["id", "state", "mode", "done", "total", "failed", "by"], as_json=as_json)
+    rows = at_desk(work, as_json=as_json)
+    if not as_json:
+        rows = [{**row, "state": standing(row)} for row in rows]
+    columns = ["id", "state", "mode", "done", "total", "failed", "by"]
+    show_rows(rows, columns, as_json=as_json)
 
 
 @replays.command("show")

@@ -6,7 +6,8 @@ on the same database, and need Stripe only where they read it.
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -24,6 +25,7 @@ from app.cli.desk import (
     ending,
     err,
     moment,
+    note_refusal,
     out,
     outcome_of,
     settings,
@@ -32,7 +34,7 @@ from app.cli.desk import (
     show_thing,
     whoami,
 )
-from app.cli.jobs import in_words
+from app.cli.jobs import asks_for_a_key, counted, in_words, plan_in_words
 from app.errors import BadInput, CardrailError, Forbidden
 from app.log import configure_logging
 from app.ops import backfill as backfills
@@ -54,12 +56,20 @@ def who(reason: str) -> Actor:
     return Actor(who=whoami(), reason=reason)
 
 
-def run(work: Callable[[Services], Awaitable[Any]], *, as_json: bool) -> Any:
+def run(
+    work: Callable[[Services], Awaitable[Any]], *, as_json: bool, change: str = "", reason: str | None = None
+) -> Any:
+    """Run ``work``. When a ``change`` (``backfill``, ``replays.stop rpl_1``) is refused, the audit keeps that."""
     configure_logging(level="warning")  # to stderr: what is asked for stands alone on stdout
 
     async def go() -> Any:
         async with open_services(settings()) as services:
-            return await work(services)
+            try:
+                return await work(services)
+            except CardrailError as error:
+                async with services.pool.acquire() as conn:
+                    await note_refusal(conn, error, change, reason)
+                raise
 
     return ending(lambda: asyncio.run(go()), as_json=as_json)
 
@@ -96,9 +106,12 @@ def replay_event(
             planned = await replay.plan(conn, services, row, fitting)
             return {"dry_run": True, "would": planned.does, **planned.report()}
 
-    show_thing(run(work, as_json=as_json), as_json=as_json)
+    made = run(work, as_json=as_json, change=f"events.replay {event_id}" if yes else "", reason=reason)
+    show_thing(made if as_json else plan_in_words(made), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
+    elif made.get("needs_confirmation") and not as_json:
+        out.print(asks_for_a_key(made["id"]), markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_reason(mode: str | None, reason: str, *, yes: bool) -> None:
@@ -152,17 +165,30 @@ def start_replay(
                 )
         return made if not follow else {**made, **await _follow(services, made["id"], as_json=as_json)}
 
-    made = run(work, as_json=as_json)
+    made = run(work, as_json=as_json, change="replays.start" if yes else "", reason=reason)
     show_thing(made if as_json else in_words(made), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
+    elif made.get("needs_confirmation") and not as_json:
+        out.print(asks_for_a_key(made["id"]), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1 if made["state"] == "failed" or made.get("failed") else 0)
+
+
+@contextmanager
+def _left_to_workers(job: str) -> Iterator[None]:
+    """Ctrl-C ends the looking on, not the job: say so, and how to end that."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        said = f"{job} goes on, carried by any worker. cardrail replays show {job}; cardrail replays stop {job}"
+        err.print(said, markup=False, highlight=False, soft_wrap=True)
+        raise
 
 
 async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, Any]:
     worker = jobs.Replayer(services)
     bar, progress = progress_bar(job, as_json=as_json)
-    with bar:
+    with bar, _left_to_workers(job):
         while True:
             busy = await worker.poll()
             async with services.pool.acquire() as conn:
@@ -179,7 +205,7 @@ async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, A
 
 def confirm_replay(
     replay_id: Annotated[str, typer.Argument(metavar="REPLAY")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")],
+    reason: WhyOption,
     key: Annotated[
         str,
         typer.Option(
@@ -194,10 +220,13 @@ def confirm_replay(
         async with services.pool.acquire() as conn, conn.transaction():
             actor = await _admin(services, conn, key, reason)
             made = await jobs.confirm(conn, replay_id, actor)
-            await audit.note(conn, who=actor.who, action="replays.confirm", target=replay_id, reason=reason)
+            result = {**outcome_of(made), "key": actor.key, "typed_by": whoami()}
+            await audit.note(
+                conn, who=actor.who, action="replays.confirm", target=replay_id, reason=reason, result=result
+            )
         return made
 
-    show_thing(run(work, as_json=as_json), as_json=as_json)
+    show_thing(run(work, as_json=as_json, change=f"replays.confirm {replay_id}", reason=reason), as_json=as_json)
 
 
 async def _admin(services: Services, conn: asyncpg.Connection, key: str, reason: str) -> Actor:
@@ -224,7 +253,7 @@ def stop_replay(
             )
             return made
 
-    show_thing(run(work, as_json=as_json), as_json=as_json)
+    show_thing(run(work, as_json=as_json, change=f"replays.stop {replay_id}", reason=reason), as_json=as_json)
 
 
 def rebuild_accounts(
@@ -250,7 +279,7 @@ def rebuild_accounts(
         await _looked(services, account, reason, {"equal": one.equal, "events": one.events})
         return {**one.report(), "ok": one.equal}
 
-    found = run(work, as_json=as_json)
+    found = run(work, as_json=as_json, change=f"accounts.rebuild {account}" if repair else "", reason=reason)
     show_thing(found if as_json else differences.in_words(found), as_json=as_json)
     raise typer.Exit(0 if found["ok"] else 1)
 
@@ -278,8 +307,8 @@ def backfill(
             )
         return found.report()
 
-    found = run(work, as_json=as_json)
-    show_thing(found, as_json=as_json)
+    found = run(work, as_json=as_json, change=f"backfill {since}" if yes else "", reason=reason)
+    show_thing(found if as_json else counted(found, "by_type"), as_json=as_json)
     if not yes:
         _undone(as_json=as_json)
     raise typer.Exit(1 if found["failed"] else 0)
@@ -301,7 +330,7 @@ def reconcile(
         with bar:
             return await reconciles.reconcile(services, who(reason), yes=yes, account=account, progress=progress)
 
-    found = run(work, as_json=as_json)
+    found = run(work, as_json=as_json, change=f"reconcile {account or 'all'}" if yes else "", reason=reason)
     if as_json:
         show_json(found)
     else:

@@ -60,7 +60,7 @@ def _answer(name: str, answer: str, reason: str, *, yes: bool, as_json: bool) ->
         parked.check(found, answer)
         return found
 
-    made = run(work, as_json=as_json)
+    made = run(work, as_json=as_json, change=f"parked.{answer} {name}" if yes else "", reason=reason)
     if not yes:
         would(f"{answer} {made['count']} x {made['what']} {made['kind']} ({made['code']})", as_json=as_json)
         return

@@ -288,6 +288,11 @@ def attempts(facts: Facts, noun: str) -> list[str]:
     return [how for intent, how in facts.intents.items() if intent.startswith(f"{noun}/")]
 
 
+def attempted(facts: Facts, kind: str) -> bool:
+    """Whether the step with this kind of command was attempted."""
+    return any(attempts(facts, noun) for noun, step in STEPS.values() if step == kind)
+
+
 def failed_step(facts: Facts) -> str | None:
     """The step at which the account stands because every attempt at it brought nothing; only a person allows another."""
     noun, kind = STEPS.get(facts.state, ("", ""))

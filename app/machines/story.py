@@ -116,7 +116,8 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
             facts.hold = None
             told.lines.append(_mark(story, f"released by {happening.by}: {happening.reason}"))
         case AttemptAllowed():
-            facts.allowed[happening.step] = facts.allowed.get(happening.step, 0) + 1
+            if lifecycle.attempted(facts, happening.step):  # else the programme's own first attempt is what is let go
+                facts.allowed[happening.step] = facts.allowed.get(happening.step, 0) + 1
             said = f"one more {happening.step} allowed by {happening.by}: {happening.reason}"
             told.lines.append(_mark(story, said))
         case DayBegan():

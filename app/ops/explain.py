@@ -70,11 +70,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def upcoming(self) -> str | None:
-        """The kind of the next command that goes out by itself."""
-        following = lifecycle.next_command(self.account, self.facts, self.programme)
-        if self.call is not None:
-            return self.call.kind
-        return following.kind if following else _open_intent(self.facts)
+        """The kind of the next command that goes out by itself: those that follow are written with what they follow."""
+        return self.call.kind if self.call is not None else _open_intent(self.facts)
 
 
 def situation(row: Row, programme: Programme, platform: str | None = None) -> Situation:
@@ -150,7 +147,11 @@ def explain(seen: Situation, now_ms: int) -> Told:
 
 def _waits(seen: Situation) -> Waits | None:
     own = seen.account == seen.platform
-    return _stopped(seen) or _outstanding(seen) or (None if own else _followed(seen) or _stage_waits(seen))
+    return (
+        _stopped(seen)
+        or _outstanding(seen)
+        or (None if own else _followed(seen) or _never_left(seen) or _stage_waits(seen))
+    )
 
 
 def _stopped(seen: Situation) -> Waits | None:
@@ -218,6 +219,16 @@ def _followed(seen: Situation) -> Waits | None:
     return None
 
 
+def _never_left(seen: Situation) -> Waits | None:
+    """A step that the programme runs and that nobody wrote: it did not run it when the account came to its stage."""
+    following = lifecycle.next_command(seen.account, seen.facts, seen.programme)
+    if following is None:
+        return None
+    retry = f"cardrail accounts retry {seen.account} --reason WHY --yes"
+    what = f"a word to go on: the programme runs {following.kind}, but did not when the account came here"
+    return Waits(what, "operator", (retry,))
+
+
 def _stage_waits(seen: Situation) -> Waits | None:
     facts, state = seen.facts, seen.state
     match state:
@@ -247,13 +258,22 @@ def _stage_waits(seen: Situation) -> Waits | None:
                 return _holder_waits(facts.cardholder)
             return _after(seen, "cardholder", "the cardholder to be created")
         case "cardholder_ready":
-            if facts.cards:
-                return Waits("a person or a service to activate the card", "operator")
-            return _after(seen, "card", "the card to be created")
+            return _card_waits(seen)
         case "rejected":
             return Waits("Stripe to take its refusal back: " + ", ".join(_inactive(facts)), "stripe")
         case _:
             return None
+
+
+def _card_waits(seen: Situation) -> Waits:
+    cards = seen.facts.cards.values()
+    if not cards:
+        return _after(seen, "card", "the card to be created")
+    if all(card.status == "canceled" for card in cards):
+        return Waits("a person or a service to ask for a new card: every card is canceled", "operator")
+    still = [card.id for card in cards if card.status == "inactive"]
+    thaw = tuple(f"cardrail cards thaw {seen.account} {card} --reason WHY --yes" for card in still[:1])
+    return Waits("a person or a service to activate the card", "operator", thaw)
 
 
 def _opening_waits(seen: Situation) -> Waits:

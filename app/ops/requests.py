@@ -148,17 +148,37 @@ async def release(conn: asyncpg.Connection, account_id: str, *, by: str, reason:
     return {"id": made, "state": "released", "href": f"/v1/accounts/{account_id}"}
 
 
-async def allow(conn: asyncpg.Connection, account_id: str, *, by: str, reason: str, at_ms: int) -> dict[str, Any]:
-    """Allow one more attempt at the step at which the account stands because Stripe refused it: a new intent, a new key."""
+async def allow(
+    conn: asyncpg.Connection, account_id: str, *, programme: Programme, by: str, reason: str, at_ms: int
+) -> dict[str, Any]:
+    """Allow the step at which the account stands: one more attempt (a new intent, a new key) where Stripe refused all
+    before, or the first one, where the programme did not run the step when the account came there and runs it now.
+    """
     await known(conn, account_id)
     await enrolled(conn, account_id)
     row = (await states.load_accounts(conn, [account_id]))[account_id]
-    step = lifecycle.failed_step(msgspec.convert(row["facts"] or {}, Facts))
+    facts = msgspec.convert(row["facts"] or {}, Facts)
+    never_left = lifecycle.next_command(account_id, facts, programme)
+    step = never_left.kind if never_left is not None else lifecycle.failed_step(facts)
     if step is None:
-        raise Conflict(f"{account_id} stands at no step that brought nothing.", code="nothing_refused")
+        said = f"{account_id} is {row['state']} and has no step that Stripe refused: there is nothing to allow again."
+        raise Conflict(said, code="nothing_refused")
     made = new_id()
     await _append(conn, account_id, made, "attempt.allowed", AttemptAllowed(step=step, by=by, reason=reason, at=at_ms))
     return {"id": made, "state": "allowed", "step": step, "href": f"/v1/accounts/{account_id}"}
+
+
+async def standing_still(conn: asyncpg.Connection, account_id: str, step: str) -> str | None:
+    """What keeps a command of this kind from leaving, and what helps: what was asked for waits as long. None: nothing."""
+    if (await known(conn, account_id))["hold"] is not None:
+        return f"the hold of {account_id}, under which purchases are declined: cardrail accounts release {account_id}"
+    for on in await controls.brakes(conn):
+        if on["step"] in ("all", step):
+            return (
+                f"the brake on {on['step']}, so Stripe has not been told: cardrail brakes release {on['step']};"
+                f" until then cardrail accounts hold {account_id} declines purchases"
+            )
+    return None
 
 
 async def brake(conn: asyncpg.Connection, step: str, *, on: bool, by: str, reason: str) -> dict[str, Any]:

@@ -41,6 +41,27 @@ async def parked_ids(conn: Connection, what: str, kind: str, code: str, limit: i
     return [row["id"] for row in await conn.fetch(query, kind, code, limit)]
 
 
+async def refused_steps(conn: Connection, steps: Mapping[str, str]) -> list[Row]:
+    """Accounts that stand because the newest command of their step was refused for good: ``{kind, code, count, oldest,
+    example}`` by kind and code. ``steps``: the kind of command that leads on from each state.
+    """
+    return list(
+        await conn.fetch(
+            """
+            SELECT o.kind, coalesce(o.error->>'code', 'unknown') AS code, count(*) AS count,
+                   min(o.updated_at) AS oldest, min(a.account_id) AS example
+              FROM accounts a JOIN unnest($1::text[], $2::text[]) AS s (state, kind) ON s.state = a.state
+              JOIN LATERAL (SELECT kind, status, error, updated_at FROM outbox
+                             WHERE account_id = a.account_id AND kind = s.kind
+                             ORDER BY created_at DESC LIMIT 1) o ON o.status = 'rejected'
+             WHERE a.enrolled GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+            """,
+            list(steps),
+            list(steps.values()),
+        )
+    )
+
+
 async def rejections(conn: Connection, hours: int) -> list[Row]:
     """Deliveries refused at the door in the last hours, by code and cause, with the newest detail and the range of skew."""
     return list(

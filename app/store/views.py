@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from app.machines.lifecycle import STEPS
 from app.store import sealed
 
 Row = Mapping[str, Any]
@@ -130,7 +131,9 @@ async def accounts(
     stuck: bool | None = None,
     deadlines: Mapping[str, int] | None = None,
 ) -> list[Row]:
-    """Accounts by id, without the platform's own. ``deadlines`` are seconds per stage, for ``stuck``."""
+    """Accounts by id, without the platform's own. ``deadlines`` are seconds per stage, for ``stuck``: what is past its
+    deadline, has something parked, or stands at a step that was refused for good.
+    """
     where = Where()
     where.add("a.account_id <> {}", platform)
     where.add_given("a.state = {}", state)
@@ -143,9 +146,16 @@ async def accounts(
             "(EXISTS (SELECT 1 FROM unnest({}::text[], {}::int[]) AS d (state, limit_s)"
             "          WHERE d.state = a.state AND a.enrolled AND a.since < now() - make_interval(secs => d.limit_s))"
             " OR EXISTS (SELECT 1 FROM events e WHERE e.account_id = a.account_id AND e.status = 'parked')"
-            " OR EXISTS (SELECT 1 FROM outbox o WHERE o.account_id = a.account_id AND o.status = 'parked'))"
+            " OR EXISTS (SELECT 1 FROM outbox o WHERE o.account_id = a.account_id AND o.status = 'parked')"
+            " OR EXISTS (SELECT 1 FROM outbox o JOIN unnest({}::text[], {}::text[]) AS s (state, kind)"
+            "                       ON s.state = a.state AND s.kind = o.kind"
+            "             WHERE o.account_id = a.account_id AND a.enrolled AND o.status = 'rejected' AND NOT EXISTS"
+            "                   (SELECT 1 FROM outbox n WHERE n.account_id = o.account_id AND n.kind = o.kind"
+            "                       AND n.created_at > o.created_at)))"
         )
-        where.add(late if stuck else f"NOT {late}", list(known), list(known.values()))
+        steps = {state: kind for state, (_, kind) in STEPS.items()}
+        given = (list(known), list(known.values()), list(steps), list(steps.values()))
+        where.add(late if stuck else f"NOT {late}", *given)
     if after:
         where.add("a.account_id > {}", after[0])
     return await where.fetch(conn, f"{_ACCOUNT} {_LAST_ERROR}", "a.account_id", limit)

@@ -7,10 +7,8 @@ the change and the audit row, so that all three stand or none does. What cannot 
 
 import base64
 import hashlib
-import hmac
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -23,16 +21,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app.errors import BadInput, Forbidden, Unauthenticated
+from app.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from app.ops.parts import Actor
-from app.store import audit, db, idempotency, keys
+from app.store import audit, db, idempotency
 from app.web.claims import Claim, Keep, given_before, whole
-from app.web.throttle import Throttle
+from app.web.doorkeeper import Doorkeeper, Principal
 from app.wiring import Services
 
-KEY_TRUSTED_S = 0.5
-"""How long a key that was found valid is not looked up again: below the second within which a revocation must work."""
-KEYS_REMEMBERED_MAX = 10_000
 LIMIT_MAX = 200
 READ_MAX_S = 8.0
 WRITE_MAX_S = 15.0
@@ -88,6 +83,11 @@ def _names(dependant: Dependant) -> set[str]:
     return own.union(*(_names(inner) for inner in dependant.dependencies))
 
 
+def action_of(request: Request) -> str:
+    """What the audit calls this request: its method and route."""
+    return f"{request.method} {getattr(request.scope.get('route'), 'name', request.url.path)}"
+
+
 def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
@@ -107,47 +107,6 @@ async def reading(services: Services) -> AsyncIterator[asyncpg.Connection]:
         yield conn
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who is calling: an API key by its id and name, with its scope."""
-
-    id: str
-    name: str
-    scope: str
-
-    def may(self, scope: str) -> bool:
-        return keys.SCOPES.index(self.scope) >= keys.SCOPES.index(scope)
-
-
-class Doorkeeper:
-    """Knows who calls, and how often; remembers valid keys for a moment."""
-
-    def __init__(self, rate_limit_per_s: int) -> None:
-        self._known: dict[bytes, tuple[float, Principal]] = {}
-        self.throttle = Throttle(rate_limit_per_s)
-
-    async def who(self, services: Services, key: str) -> Principal | None:
-        admin = services.settings.admin_key
-        if admin is not None and hmac.compare_digest(admin.encode(), key.encode()):
-            return Principal("key_bootstrap", "bootstrap", "admin")
-        seal = keys.digest(key)
-        known = self._known.get(seal)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        self._known.pop(seal, None)
-        async with reading(services) as conn:
-            row = await keys.find(conn, key)
-            if row is None:
-                return None
-            with suppress(asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError):
-                await keys.touch(conn, row["id"])  # a database that takes no writes can still be asked
-        if len(self._known) > KEYS_REMEMBERED_MAX:
-            self._known.clear()
-        principal = Principal(row["id"], row["name"], row["scope"])
-        self._known[seal] = (time.monotonic() + KEY_TRUSTED_S, principal)
-        return principal
-
-
 bearer = HTTPBearer(auto_error=False, description="An API key: `cardrail keys create --scope read --name me`.")
 
 
@@ -164,14 +123,19 @@ async def principal_of(
     return found
 
 
-def scoped(scope: str) -> Callable[[Principal], Awaitable[Principal]]:
+def scoped(scope: str) -> Callable[[Request, Principal], Awaitable[Principal]]:
     """A dependency that lets pass only keys whose scope reaches to ``scope``."""
 
     async def check(  # a plain function would be run in a thread
+        request: Request,
         principal: Annotated[Principal, Depends(principal_of)],
     ) -> Principal:
         if not principal.may(scope):
-            raise Forbidden(f"This needs a key with scope {scope}; this one has {principal.scope}.")
+            error = Forbidden(f"This needs a key with scope {scope}; this one has {principal.scope}.")
+            if request.method != "GET":
+                doorkeeper: Doorkeeper = request.app.state.doorkeeper
+                await doorkeeper.refused(services_of(request), principal, action_of(request), request.url.path, error)
+            raise error
         return principal
 
     return check
@@ -293,7 +257,7 @@ class Write:
         self.key = idempotency_key
         self.method = request.method
         self.target = request.url.path
-        self.action = f"{self.method} {getattr(request.scope.get('route'), 'name', self.target)}"
+        self.action = action_of(request)
 
     def actor(self, reason: str) -> Actor:
         """Who does it and why, as the audit names them."""
@@ -304,7 +268,11 @@ class Write:
     ) -> Response:
         """Run ``work`` once and answer with what it returns."""
         asked = self._asked(body)
-        async with db.borrow(self.services.pool, within_s=WRITE_MAX_S) as conn, conn.transaction():
+        async with (
+            self._watched(reason),
+            db.borrow(self.services.pool, within_s=WRITE_MAX_S) as conn,
+            conn.transaction(),
+        ):
             if asked is not None and not await idempotency.begin(conn, asked):
                 return given_before(await idempotency.kept(conn, asked), asked)
             made = await work(conn)
@@ -336,19 +304,32 @@ class Write:
         It may be done again for an equal request when its process died, so it must find what is done already.
         """
         asked = self._asked(body)
+        reason, dry = getattr(body, "reason", None), getattr(body, "dry_run", False)
         if asked is None:
-            answer = Json(await work(), status, headers)
+            async with self._watched(reason, dry=dry):
+                answer = Json(await work(), status, headers)
         else:
             claim = Claim(self.services.pool, asked)
             earlier = await claim.take()
             if earlier is not None:
                 return earlier
-            async with claim.working():
+            async with claim.working(), self._watched(reason, dry=dry):
                 made = await work()
                 answer, kept = Json(made, status, headers), keep(made)
                 await claim.keep(status, None if kept is None else bytes(Json(kept).body))
         self._ring()
         return answer
+
+    @asynccontextmanager
+    async def _watched(self, reason: str | None, *, dry: bool = False) -> AsyncIterator[None]:
+        """What is refused, for the caller or as things stand, is kept in the audit too, unless it was only asked."""
+        try:
+            yield
+        except (Forbidden, Conflict) as error:
+            if not dry:
+                doorkeeper: Doorkeeper = self.request.app.state.doorkeeper
+                await doorkeeper.refused(self.services, self.principal, self.action, self.target, error, reason)
+            raise
 
     def _ring(self) -> None:
         """Something may have been written that the duties of this process wait for."""

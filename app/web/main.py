@@ -32,7 +32,8 @@ from app.web.api import (
 )
 from app.web.bodies import BodyGuard
 from app.web.console import site
-from app.web.deps import Doorkeeper, known_parameters
+from app.web.deps import known_parameters
+from app.web.doorkeeper import Doorkeeper
 from app.web.tail import Tail
 from app.web.waiting import Watch
 from app.web.webhooks import Authorize, WebhookDoor, webhook_routes

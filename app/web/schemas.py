@@ -108,6 +108,7 @@ class Reason(Body):
     reason: str = Field(
         min_length=1,
         max_length=500,
+        pattern=r"\S",
         description="For whoever looks later; kept in clear: name no holder.",
         examples=["Fraud check"],
     )

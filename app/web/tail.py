@@ -18,7 +18,8 @@ from app.flow.horizon import HELD_UP_S, Horizon
 from app.store import db, feed, views
 from app.store.feed import Place, Row
 from app.web import shown
-from app.web.deps import Doorkeeper, reading
+from app.web.deps import reading
+from app.web.doorkeeper import Doorkeeper
 from app.wiring import Services
 
 LOOK_EVERY_S = 0.25

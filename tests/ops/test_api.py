@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from app.store import keys
+from app.store.views import parsed
 from app.web.main import create_app
 from app.wiring import Services
 from tests.flow.test_apply import card, deliver
@@ -30,6 +31,33 @@ async def test_a_read_key_may_not_operate(services: Services, api: httpx.AsyncCl
     body = {"reason": "r", "since": "2026-11-24T00:00:00Z"}
     answer = await api.post(route, json=body, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 403
+    assert (await api.post(route, json=body, headers={"Authorization": f"Bearer {key}"})).status_code == 403
+    (kept,) = await services.pool.fetch("SELECT who, target, result FROM operator_actions")
+    assert (kept["who"], kept["target"]) == ("reader", route)
+    assert parsed(kept["result"])["error"] == "forbidden"
+
+
+async def test_what_is_refused_as_things_stand_is_kept_in_the_audit_with_its_reason(
+    services: Services, api: httpx.AsyncClient
+) -> None:
+    await services.pool.execute("INSERT INTO accounts (account_id) VALUES ('acct_1')")
+    refused = await api.delete("/v1/accounts/acct_1/hold", params={"reason": "over"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_held")
+    assert (await api.delete("/v1/accounts/acct_none/hold", params={"reason": "over"})).status_code == 404
+    (kept,) = await services.pool.fetch("SELECT who, action, target, reason, result FROM operator_actions")
+    assert (kept["who"], kept["target"], kept["reason"]) == ("ops", "/v1/accounts/acct_1/hold", "over")
+    assert parsed(kept["result"])["error"] == "not_held"
+
+
+@pytest.mark.parametrize("wrong", [{"status": "odd"}, {"source": "odd"}, {}])
+async def test_a_bulk_replay_of_nothing_that_can_be_is_refused(api: httpx.AsyncClient, wrong: dict[str, str]) -> None:
+    answer = await api.post("/v1/replays", json={"filter": wrong, "reason": "r"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+async def test_a_reason_of_blanks_is_none(api: httpx.AsyncClient) -> None:
+    answer = await api.put("/v1/brakes/create_card", json={"on": True, "reason": "  "})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "reason")
 
 
 async def test_an_account_is_rebuilt_and_repaired(services: Services, api: httpx.AsyncClient, drain: Drain) -> None:
@@ -63,7 +91,10 @@ async def test_a_bulk_replay_is_started_seen_and_stopped(services: Services, api
     body = {"filter": {"account": "acct_1"}, "mode": "resume", "reason": "r", "dry_run": False}
     made = (await api.post("/v1/replays", json=body)).json()
     assert (made["state"], made["total"]) == ("running", 1)
-    assert (await api.delete(f"/v1/replays/{made['id']}")).json()["state"] == "stopped"
+    stopped = await api.delete(f"/v1/replays/{made['id']}", params={"reason": "does harm"})
+    assert stopped.json()["state"] == "stopped"
+    why = "SELECT reason FROM operator_actions WHERE action = 'DELETE stop_replay'"
+    assert await services.pool.fetchval(why) == "does harm"
     assert (await api.get(f"/v1/replays/{made['id']}")).json()["state"] == "stopped"
     assert (await api.delete(f"/v1/replays/{made['id']}")).status_code == 409
 
@@ -83,6 +114,6 @@ async def test_parked_things_are_answered_by_fingerprint(services: Services, api
     assert (done["dry_run"], done["done"], done["refused"]) == (False, 3, 0)
     assert (await api.get("/v1/parked")).json()["data"] == []
     assert (await api.post(f"{path}/retries", json={"reason": "r"})).status_code == 404
-    row = await services.pool.fetchrow("SELECT who, action, reason FROM operator_actions")
+    row = await services.pool.fetchrow("SELECT who, action, reason FROM operator_actions WHERE NOT result ? 'error'")
     assert row is not None
     assert tuple(row) == ("ops", "parked.ignore", "noise")

@@ -1,10 +1,12 @@
 """The on-call part of the command line over a real database: dry first, done with --yes, and kept with who and why."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from app.store.views import parsed
 from app.wiring import Services
 from tests.flow.test_apply import deliver
 from tests.test_cli import cardrail, told
@@ -24,6 +26,11 @@ async def noted(desk: Services) -> list[tuple[str, str, str]]:
     return [(row["action"], row["target"], row["reason"]) for row in rows]
 
 
+async def outcomes(desk: Services) -> list[dict[str, object]]:
+    rows = await desk.pool.fetch("SELECT result FROM operator_actions ORDER BY id")
+    return [parsed(row["result"]) for row in rows]
+
+
 async def test_brakes_are_set_listed_and_released(desk: Services) -> None:
     assert "would" in await told("brakes", "set", "create_card", "--reason", "incident")
     assert (await told("brakes", "list"))["data"] == []
@@ -37,7 +44,58 @@ async def test_brakes_are_set_listed_and_released(desk: Services) -> None:
     assert await noted(desk) == [
         ("brakes.set", "create_card", "incident"),
         ("brakes.release", "create_card", "over"),
+        ("brakes.release", "create_card", "again"),
     ]
+    assert await outcomes(desk) == [{"on": True}, {"on": False}, {"error": "no_brake"}]
+
+
+async def test_a_freeze_under_a_brake_says_that_it_waits_and_what_stops_purchases_at_once(desk: Services) -> None:
+    await desk.pool.execute("INSERT INTO accounts (account_id, state, enrolled) VALUES ('acct_1', 'live', true)")
+    await desk.pool.execute(
+        "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+        " VALUES ('acct_1', 'ic_1', 'card', 'active', '{}', now())"
+    )
+    freeze = ("cards", "freeze", "acct_1", "ic_1", "--reason", "fraud", "--yes")
+    assert "waits_for" not in await told(*freeze)
+    await told("brakes", "set", "all", "--reason", "incident", "--yes")
+    waits_for = (await told(*freeze))["waits_for"]
+    assert "the brake on all" in waits_for
+    assert "cardrail accounts hold acct_1" in waits_for
+
+
+async def test_a_step_that_the_programme_runs_only_since_then_is_explained_and_let_go(desk: Services) -> None:
+    facts = {"enrolled": True, "seen": True, "state": "activated"}
+    await desk.pool.execute(
+        "INSERT INTO accounts (account_id, state, enrolled, facts) VALUES ('acct_1', 'activated', true, $1)", facts
+    )
+    waiting = await told("accounts", "explain", "acct_1")
+    assert (waiting["waiting_for"]["who"], waiting["next_command"]) == ("operator", None)
+    assert waiting["commands"][0] == "cardrail accounts retry acct_1 --reason WHY --yes"
+    assert (await told("accounts", "retry", "acct_1", "--reason", "go on", "--yes"))[
+        "step"
+    ] == "create_financial_account"
+
+
+async def test_an_account_whose_step_was_refused_for_good_is_stuck_before_its_deadline(desk: Services) -> None:
+    await desk.pool.execute(
+        "INSERT INTO accounts (account_id, state, enrolled) VALUES"
+        " ('acct_refused', 'funded', true), ('acct_again', 'funded', true)"
+    )
+    await desk.pool.execute(
+        "INSERT INTO outbox (account_id, command_id, kind, intent, idempotency_key, params, caused_by, status, created_at) VALUES"
+        " ('acct_refused', 'cmd_1', 'create_cardholder', 'cardholder/1', 'k1', '', 'evt', 'rejected', now()),"
+        " ('acct_again', 'cmd_2', 'create_cardholder', 'cardholder/1', 'k2', '', 'evt', 'rejected', now() - interval '1 s'),"
+        " ('acct_again', 'cmd_3', 'create_cardholder', 'cardholder/2', 'k3', '', 'evt', 'pending', now())"
+    )
+    assert [a["id"] for a in (await told("accounts", "list", "--stuck"))["data"]] == ["acct_refused"]
+    checks = {one["check"]: one for one in json.loads((await cardrail("doctor", "--json")).stdout)["checks"]}
+    assert "1 accounts stand at it" in checks["refused create_cardholder"]["says"]
+    assert "accounts retry" in checks["refused create_cardholder"]["do"]
+
+
+async def test_a_list_of_replays_says_what_a_planned_one_waits_for(desk: Services) -> None:
+    await told("replays", "start", "--account", "acct_1")
+    assert "planned (dry run)" in (await cardrail("replays", "list")).output
 
 
 async def test_a_replay_without_a_mode_fits_the_event(desk: Services) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from app.store import links
 from app.wiring import Services
-from tests.ops.test_command_line import desk, noted
+from tests.ops.test_command_line import desk, noted, outcomes
 from tests.test_cli import cardrail, told
 
 __all__ = ["desk"]
@@ -47,7 +47,8 @@ async def test_a_card_is_changed_only_with_yes(desk: Services, verb: str, reason
     assert await noted(desk) == [(f"cards.{verb}", "acct_1/ic_1", reason)]
 
 
-async def test_a_canceled_card_stays_canceled(desk: Services) -> None:
+async def test_a_canceled_card_stays_canceled_and_the_attempt_is_kept(desk: Services) -> None:
     await hold_a_card(desk, "canceled")
     refused = await cardrail("cards", "thaw", "acct_1", "ic_1", "--reason", "please", "--yes")
-    assert (refused.exit_code, await noted(desk)) == (1, [])
+    assert (refused.exit_code, await noted(desk)) == (1, [("cards.thaw", "acct_1/ic_1", "please")])
+    assert await outcomes(desk) == [{"error": "card_canceled"}]

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+from app.machines.lifecycle import STEPS
 from app.ops import parked
 from app.ops.doctor.check import Check, worse_than
 from app.ops.plain import error as in_words
@@ -20,7 +21,7 @@ async def look(conn: Connection) -> list[Check]:
     """All of it, from one connection."""
     found = [await _clock(conn), await _collation(conn), *await _workers(conn)]
     found += [await _backlog(conn), await _complete(conn)]
-    return [*found, *await _brakes(conn), *await _parked(conn)]
+    return [*found, *await _brakes(conn), *await _parked(conn), *await _refused(conn)]
 
 
 async def _clock(conn: Connection) -> Check:
@@ -93,7 +94,8 @@ async def _brakes(conn: Connection) -> list[Check]:
             check=f"brake {row['step']}",
             state="wrong" if row["by"] == BY_ITSELF else "warning",
             says=f"on since {row['at']:%Y-%m-%d %H:%M}Z, {row['by']}: {row['reason']}",
-            do=f"cardrail parked list; then cardrail brakes release {row['step']} --reason WHY --yes",
+            do=(f"cardrail commands list --kind {row['step']} says why; then " if row["by"] == BY_ITSELF else "")
+            + f"cardrail brakes release {row['step']} --reason WHY --yes",
         )
         for row in rows
     ]
@@ -120,6 +122,21 @@ async def _parked(conn: Connection) -> list[Check]:
             says=f"{row['count']} x {row['code']} since {row['oldest']:%Y-%m-%d %H:%M}Z, for example {row['example']}:"
             f" {in_words(row['code'], row['message'] or '')}",
             do=_about_parked(row["fingerprint"], row["code"]),
+        )
+        for row in rows
+    ]
+
+
+async def _refused(conn: Connection) -> list[Check]:
+    """Accounts that stand because Stripe refused their step: nothing goes on there by itself."""
+    rows = await health.refused_steps(conn, {state: kind for state, (_, kind) in STEPS.items()})
+    return [
+        Check(
+            check=f"refused {row['kind']}",
+            state="wrong",
+            says=f"{row['count']} accounts stand at it since {row['oldest']:%Y-%m-%d %H:%M}Z ({row['code']}),"
+            f" for example {row['example']}",
+            do="cardrail accounts list --stuck; then, for each, cardrail accounts retry ACCT --reason WHY --yes",
         )
         for row in rows
     ]

@@ -35,7 +35,8 @@ async def list_accounts(
     country: Annotated[str | None, Query(description="Country, either case.", max_length=2, examples=["MX"])] = None,
     held: Annotated[bool | None, Query(description="Whether automation is stopped.", examples=[False])] = None,
     stuck: Annotated[
-        bool | None, Query(description="Past its deadline, or something is parked.", examples=[True])
+        bool | None,
+        Query(description="Past its deadline, something is parked, or its step was refused for good.", examples=[True]),
     ] = None,
 ) -> Response:
     """Accounts by id. The platform's own account is not among them."""

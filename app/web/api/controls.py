@@ -60,10 +60,17 @@ async def release_hold(
 
 @router.post("/accounts/{account_id}/attempts", status_code=202, response_model=schemas.Accepted, responses=Wrong)
 async def allow_attempt(services: Svc, write: Writing, account_id: AccountPath, body: schemas.Reason) -> Response:
-    """Allow one more attempt at the step that Stripe refused, or whose money came back. Caps hold as always."""
+    """Allow one more attempt at the step that Stripe refused, or whose money came back; or the first one at a step that
+    the programme runs only since the account came there. Caps hold as always.
+    """
     return await write.do(
         lambda conn: requests.allow(
-            conn, account_id, by=write.principal.name, reason=body.reason, at_ms=services.clock()
+            conn,
+            account_id,
+            programme=services.programme,
+            by=write.principal.name,
+            reason=body.reason,
+            at_ms=services.clock(),
         ),
         body,
         reason=body.reason,

@@ -23,7 +23,8 @@ from app.stripe.requests import address_include
 from app.web import schemas, shown
 from app.web.api.actions import Usd
 from app.web.api.health_alerts import HealthAlert
-from app.web.deps import AdminWriting, Json, Principal, Reader, Svc, reading
+from app.web.deps import AdminWriting, Json, Reader, Svc, reading
+from app.web.doorkeeper import Principal
 from app.web.problems import documented
 from app.wiring import Services
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
@@ -117,9 +117,15 @@ async def start_replay(services: Svc, write: Writing, body: BulkReplay) -> Respo
 
 
 @router.delete("/replays/{replay_id}", status_code=202, response_model=schemas.Accepted, responses=Wrong)
-async def stop_replay(write: Writing, replay_id: JobPath) -> Response:
+async def stop_replay(
+    write: Writing,
+    replay_id: JobPath,
+    reason: Annotated[
+        str | None, Query(min_length=1, max_length=500, description="Why; kept in the audit.", examples=["Does harm"])
+    ] = None,
+) -> Response:
     """Stop a bulk replay; what it did stays done."""
-    return await write.do(lambda conn: jobs.stop(conn, replay_id))
+    return await write.do(lambda conn: jobs.stop(conn, replay_id), reason=reason)
 
 
 @router.post("/replays/{replay_id}/confirmations", status_code=202, response_model=schemas.Accepted, responses=Wrong)

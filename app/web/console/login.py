@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from app.web.console.session import PATH, Session, Sessions
 from app.web.console.visit import HOME, form_of, must_match, render
-from app.web.deps import Doorkeeper
+from app.web.doorkeeper import Doorkeeper
 
 KEY_CHARS_MAX = 200
 

@@ -9,7 +9,8 @@ from app.web.api import accounts as of_accounts
 from app.web.api import audit as of_audit
 from app.web.api import platform as of_platform
 from app.web.console.visit import HOME, Visit, path, route, told
-from app.web.deps import Page, Principal, reading
+from app.web.deps import Page, reading
+from app.web.doorkeeper import Principal
 from app.web.schemas import State
 
 STUCK_MAX = 10

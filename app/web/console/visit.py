@@ -22,7 +22,8 @@ from app.errors import BadInput, Forbidden, Unauthenticated
 from app.web import schemas
 from app.web.bodies import BODY_MAX_S, too_slow
 from app.web.console.session import Session, Sessions
-from app.web.deps import Doorkeeper, Page, Principal, Write, decode_cursor
+from app.web.deps import Page, Write, decode_cursor
+from app.web.doorkeeper import Doorkeeper, Principal
 from app.wiring import Services
 
 FORM_BYTES_MAX = 65_536
