@@ -8,7 +8,7 @@ import yaml
 
 from tests.contract.conftest import DESCRIPTION, Live
 from tests.contract.test_schemathesis import ACCOUNT, lay_out, park
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, ends_within
 
 CHANGES_NOTHING = {"try_authorization"}
 KEPT_NOWHERE = "secrets"
@@ -87,12 +87,19 @@ async def lay_out_more(live: Live) -> dict[str, str]:
     return {name: name for name in LAID_OUT}
 
 
+async def unfolded(live: Live) -> bool:
+    """Whether something that was asked for before is still to be folded: it would write the account's facts anew."""
+    asked = "SELECT EXISTS (SELECT FROM events WHERE account_id = $1 AND status = 'pending')"
+    return bool(await live.pool.fetchval(asked, ACCOUNT))
+
+
 async def prepared(live: Live, name: str, known: dict[str, str]) -> dict[str, str]:
     """What must be so right before an operation can be done, and the ids that it takes."""
     match name:
         case "allow_attempt":
             facts = {"enrolled": True, "seen": True, "state": "activated"}
             facts |= {"intents": {"financial_account/1": "rejected:x"}}
+            await ends_within(PATIENCE_S, lambda: unfolded(live))
             await live.pool.execute("UPDATE accounts SET facts = $2 WHERE account_id = $1", ACCOUNT, facts)
         case "confirm_replay":
             await live.pool.execute(
