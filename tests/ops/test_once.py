@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -164,6 +165,7 @@ STEPS = st.one_of(
 async def test_whatever_is_replayed_the_ledger_shows_each_movement_once(
     world: World, steps: list[tuple[str, Any]]
 ) -> None:
+    world.since = datetime.now(UTC)
     chaos = Chaos(world, await world.enroll())
     for step in steps:
         await chaos.do(step)
