@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("cardrail")
 LONG = ("tests/contract/", "tests/scenarios/", "tests/ops/")
 """Folders whose files take longest: begun first, so that no process ends long after the others."""
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it, by mkdtemp
+MEMORY = Path("/dev/shm")  # a folder of our own is made in it, by mkdtemp
 """Where a system keeps files in memory: a thousand databases of four hundred files each are made and dropped."""
 
 MEMORY_FREE_BYTES = 4 << 30
