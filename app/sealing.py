@@ -32,8 +32,8 @@ PACKED_FROM_BYTES = 1024
 """Shorter values fit into their row as they are."""
 
 _PLAIN, _PACKED = b"\x01", b"\x02"
-# zlib's level, and its window as raw deflate: 8 KB take no memory from the system for each value, as its 32 KB do.
-_LEVEL, _WINDOW = 1, -13
+# zlib's level, its window as raw deflate and its memory: what the usual sizes clear for each value is more than a value.
+_LEVEL, _WINDOW, _MEMORY = 1, -13, 5
 _ID = slice(1, 5)
 _NONCE = slice(5, 17)
 _NONCE_BYTES = 12
@@ -99,8 +99,13 @@ class _DataKey:
     def seal(self, plain: bytes, place: bytes) -> bytes:
         nonce, version = next(self._nonces), _PLAIN
         if len(plain) >= PACKED_FROM_BYTES:
-            plain, version, place = zlib.compress(plain, _LEVEL, _WINDOW), _PACKED, _PACKED + place
+            plain, version, place = _packed(plain), _PACKED, _PACKED + place
         return b"".join((version, self._key_id, nonce, self.cipher.encrypt(nonce, plain, place)))
+
+
+def _packed(plain: bytes) -> bytes:
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY)
+    return packer.compress(plain) + packer.flush()
 
 
 class Keys:

@@ -53,7 +53,6 @@ async def open_pool(
     *,
     size: int,
     name: str,
-    command_timeout_s: float = COMMAND_TIMEOUT_S,
     settings: Mapping[str, str] | None = None,
     keys: Keys | None = None,
     hurried: bool = False,
@@ -63,7 +62,7 @@ async def open_pool(
     asyncpg's own floor (``min_size``) is not used: it reconnects in the background of a dead database, and says so at
     length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session; ``keys`` are
     what its connections seal and open columns with. ``hurried`` says that its users end by themselves, within a second or
-    two, what a silent server delays: ``cut_off`` leaves those alone. Raises what asyncpg raises when no host answers.
+    two, what a silent server delays: ``cut_off`` leaves those alone, and no timer is kept for each statement. Raises what asyncpg raises when no host answers.
     """
 
     async def made_ready(connection: Any) -> None:
@@ -80,7 +79,7 @@ async def open_pool(
         connection_class=_Connection,
         max_inactive_connection_lifetime=0,
         timeout=CONNECT_TIMEOUT_S,
-        command_timeout=command_timeout_s,
+        command_timeout=None if hurried else COMMAND_TIMEOUT_S,
         init=made_ready,
         reset=_leave_as_it_is,
         server_settings=_settings(name, settings),

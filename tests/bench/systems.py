@@ -110,7 +110,7 @@ def cardrail(dsn: str) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         keys = Keys()
-        pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION, keys=keys)
+        pool = await db.open_pool(dsn, size=4, name="receive", settings=receive.SESSION, keys=keys, hurried=True)
         await unlock(pool, keys)
         receiver = receive.Receiver(pool)
         door = WebhookDoor(secrets=[SECRET], platform_account=PLATFORM, livemode=False)
