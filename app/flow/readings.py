@@ -102,7 +102,7 @@ class Reader:
                     url=PATHS["financial_account"] + own,
                     context=context,
                     include=(),
-                    event_id=one.stored.event_id,
+                    event_id=translate.trigger(one.stored),
                     beside=True,
                 )
                 if read.url not in (one.stored.fetched or {}):
@@ -160,7 +160,9 @@ class Reader:
                 continue
             own = one.stored.account_id
             context = None if own == self._platform or seen.kind == "account" else own
-            one.reads = (Read(url=path + seen.object_id, context=context, include=(), event_id=one.stored.event_id),)
+            one.reads = (
+                Read(url=path + seen.object_id, context=context, include=(), event_id=translate.trigger(one.stored)),
+            )
             work[one.stored.account_id + one.stored.event_id] = one
         await self._fetch(list(work.values()))
 

@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 import stripe
 
+from app.stripe.fields import id_of, path_of
 from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting, classify
 from app.stripe.requests import Request
 
@@ -188,9 +189,12 @@ class Stripe:
             rows += data
             following = page.get("next_page_url")
             if isinstance(following, str) and following:
-                url, query = following, {}
-            elif page.get("has_more") and data:
-                query = {**query, "starting_after": data[-1]["id"]}
+                url, query = path_of(following), {}
+            elif page.get("has_more"):
+                last = id_of(data[-1]) if data else None
+                if last is None:
+                    return rows, False
+                query = {**query, "starting_after": last}
             else:
                 return rows, True
         return rows, False

@@ -16,6 +16,7 @@ from app.stripe.body import ANYTHING, decoded
 from app.stripe.objects import observe
 
 _URL = re.compile(r"/v[12](/[A-Za-z0-9_\-]+)+", re.ASCII)
+_HOST = "https://api.stripe.com"
 _FUNDS = {"issuing_dispute.funds_reinstated": "reinstated", "issuing_dispute.funds_rescinded": "rescinded"}
 _CONFIGURATIONS = ("card_creator", "merchant")
 
@@ -46,13 +47,13 @@ class Stored(msgspec.Struct, frozen=True):
 class Read(msgspec.Struct, frozen=True):
     """One object to read: path below Stripe's API, context, and what to include.
 
-    ``beside``: the event is not about it, and can be folded without it.
+    ``event_id`` is Stripe's event behind it, if any. ``beside``: the event is not about it, and can be folded without it.
     """
 
     url: str
     context: str | None
     include: tuple[str, ...]
-    event_id: str
+    event_id: str | None
     beside: bool = False
 
 
@@ -87,14 +88,22 @@ def reads(stored: Stored, *, vocabulary: str) -> tuple[Read, ...]:
     if entry.handling == "alert":
         return () if alerts.data_of(body) else (_itself(stored, body),)
     related = body.get("related_object")
-    if not isinstance(related, dict) or not isinstance(related.get("url"), str):
-        return ()
-    url = related["url"].split("?", 1)[0]
+    url = related.get("url") if isinstance(related, dict) else None
+    if not isinstance(url, str):
+        if entry.kind != "account":
+            raise Poisoned("no_object", "related_object is missing: the event does not say which object it is about.")
+        url = f"/v2/core/accounts/{stored.account_id}"  # whose event it is says what it is about
+    url = url.removeprefix(_HOST).split("?", 1)[0]
     if not _URL.fullmatch(url):
         raise Poisoned("bad_related_url", "related_object.url is no path of Stripe's API.")
     context = body.get("context")
     include = account_include(vocabulary) if entry.kind == "account" else ()
-    return (Read(url, context if isinstance(context, str) and context else None, include, stored.event_id),)
+    return (Read(url, context if isinstance(context, str) and context else None, include, trigger(stored)),)
+
+
+def trigger(stored: Stored) -> str | None:
+    """The event of Stripe's that makes us read; none for one of our own, which Stripe has never heard of."""
+    return None if stored.kind == "internal" else stored.event_id
 
 
 def _itself(stored: Stored, body: dict[str, Any]) -> Read:
@@ -103,7 +112,7 @@ def _itself(stored: Stored, body: dict[str, Any]) -> Read:
     if not re.fullmatch(r"[A-Za-z0-9_]+", stored.event_id, re.ASCII):
         raise Poisoned("bad_related_url", "The id of the event makes no path of Stripe's API.")
     url = f"/v2/core/events/{stored.event_id}"
-    return Read(url, context if isinstance(context, str) and context else None, (), stored.event_id)
+    return Read(url, context if isinstance(context, str) and context else None, (), trigger(stored))
 
 
 def happenings(stored: Stored) -> tuple[Happening, ...]:

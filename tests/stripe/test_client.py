@@ -145,6 +145,23 @@ async def test_both_paging_styles_are_followed_to_the_end() -> None:
         assert canned.asked[3].startswith("GET /v2/x?page=two HTTP")
 
 
+@pytest.mark.parametrize("host", ["https://api.stripe.com", "//api.stripe.com", "http://evil.example:81"])
+async def test_a_next_page_with_a_host_is_asked_for_at_our_own_address(host: str) -> None:
+    async with talking() as (canned, client):
+        canned.will(200, f'{{"data": [{{"id": "a"}}], "next_page_url": "{host}/v2/x?page=two"}}')
+        canned.will(200, '{"data": [{"id": "b"}]}')
+        assert [row["id"] for row in await client.list_all("/v2/x", {}, "acct_1")] == ["a", "b"]
+        assert canned.asked[1].startswith("GET /v2/x?page=two HTTP")
+        assert "Stripe-Context: acct_1" in canned.asked[1]
+
+
+async def test_a_list_that_has_more_and_does_not_say_what_is_not_whole() -> None:
+    async with talking() as (canned, client):
+        canned.will(200, '{"data": [{"object": "issuing.card"}], "has_more": true}')
+        with pytest.raises(TimeoutError):
+            await client.find_made(CARD, "cmd_1", NOW)
+
+
 async def test_what_a_command_made_is_found_by_its_mark() -> None:
     async with talking() as (canned, client):
         canned.will(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.machines.events import ActionRequested, HoldPlaced, HoldReleased, Observed
 from app.stripe.catalog import ENTRIES
-from app.stripe.translate import Poisoned, Read, Stored, account_include, encode, happenings, reads
+from app.stripe.translate import Poisoned, Read, Stored, account_include, encode, happenings, reads, trigger
 
 CARD: dict[str, Any] = {"object": "issuing.card", "id": "ic_1", "status": "active", "last4": "4242"}
 URL = "/v2/money_management/financial_accounts/fa_1"
@@ -80,17 +80,29 @@ def test_a_thin_twin_of_v1_is_read_below_v1() -> None:
         thin("v2.money_management.payout_intent.created"),
         thin("v1.issuing_authorization.request"),
         thin("v2.never.heard"),
-        thin(url=None),
-        thin(url=5),
-        stored({"related_object": None}, "v2.core.account.updated", "thin"),
-        stored({"related_object": "fa_1"}, "v2.core.account.updated", "thin"),
-        stored({}, "v2.core.account.updated", "thin"),
         stored({"data": {"object": CARD}}),
         stored(b"{", "command.settled", "internal"),
     ],
 )
 def test_what_needs_no_reading_asks_for_none(event: Stored) -> None:
     assert asked(event) == ()
+
+
+@pytest.mark.parametrize("body", [{}, {"related_object": None}, {"related_object": "x"}, {"related_object": {}}])
+def test_a_thin_event_that_names_no_object_is_about_its_account_or_parks(body: dict[str, Any]) -> None:
+    assert [read.url for read in asked(stored(body, "v2.core.account.updated", "thin"))] == ["/v2/core/accounts/acct_1"]
+    with pytest.raises(Poisoned) as caught:
+        asked(stored(body, "v2.money_management.outbound_transfer.posted", "thin"))
+    assert caught.value.code == "no_object"
+
+
+def test_stripe_is_told_of_no_event_that_it_never_sent() -> None:
+    assert trigger(thin()) == "evt_1"
+    assert trigger(stored(b"{}", "command.settled", "internal")) is None
+
+
+def test_a_whole_link_to_stripe_is_as_good_as_its_path() -> None:
+    assert [read.url for read in asked(thin(url=f"https://api.stripe.com{URL}"))] == [URL]
 
 
 @pytest.mark.parametrize(
