@@ -48,6 +48,10 @@ LIFECYCLE = Machine(
 
 GONE = frozenset({"failed", "canceled", "returned"})
 """States of an outbound payment that brought no money."""
+GIVEN_UP = "rejected:discarded"
+"""How an attempt went that a person gave up: perhaps the money did move, so none follows until a person allows it."""
+GIVEN_UP_ONCE = "rejected:discarded_then_allowed"
+"""The same, once a person has allowed another attempt."""
 FUNDINGS_KEPT = 50
 """The newest fundings that are over; older ones no longer decide anything."""
 
@@ -288,9 +292,25 @@ def attempts(facts: Facts, noun: str) -> list[str]:
     return [how for intent, how in facts.intents.items() if intent.startswith(f"{noun}/")]
 
 
+def of_step(intent: str) -> bool:
+    """Whether this is an attempt at a step: its answer counts, though an older release issued it where this one would not."""
+    return intent.partition("/")[0] in {noun for noun, _ in STEPS.values()}
+
+
 def attempted(facts: Facts, kind: str) -> bool:
     """Whether the step with this kind of command was attempted."""
     return any(attempts(facts, noun) for noun, step in STEPS.values() if step == kind)
+
+
+def allow(facts: Facts, kind: str) -> None:
+    """One more attempt at the step with this kind of command may follow; without an attempt yet, the first one may anyway."""
+    if not attempted(facts, kind):
+        return
+    facts.allowed[kind] = facts.allowed.get(kind, 0) + 1
+    for noun, step in STEPS.values():
+        for intent, how in facts.intents.items():
+            if step == kind and intent.startswith(f"{noun}/") and how == GIVEN_UP:
+                facts.intents[intent] = GIVEN_UP_ONCE
 
 
 def failed_step(facts: Facts) -> str | None:
@@ -335,13 +355,13 @@ def _wanted(account_id: str, facts: Facts, programme: Programme) -> Command | No
 def _funding(account_id: str, financial_account: str, facts: Facts, programme: Programme) -> Command | None:
     """Funding attempt n+1 follows only when attempt n is known to have brought no money.
 
-    Money that came back after it was posted needs a person who allows one more attempt, or a programme that says so;
-    more attempts than the programme has need a person.
+    Money that came back after it was posted needs a person who allows one more attempt, or a programme that says so.
+    More attempts than the programme has need a person, and so does any after one that a person gave up.
     """
     tried, allowed = attempts(facts, "funding"), facts.allowed.get("create_outbound_payment", 0)
     again = allowed > 0 or programme.funding.after_return
     returned = any(f.status == "returned" for f in facts.fundings.values())
-    if (returned and not again) or not all(_lost(facts, how, returned=again) for how in tried):
+    if GIVEN_UP in tried or (returned and not again) or not all(_lost(facts, how, returned=again) for how in tried):
         return None
     if len(tried) >= programme.funding.attempts_max + allowed:
         return None

@@ -90,11 +90,11 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
         case Observed():
             _observed(story, happening, told)
         case CommandSettled():
-            if happening.intent in facts.intents:
+            if happening.intent in facts.intents or lifecycle.of_step(happening.intent):
                 facts.intents[happening.intent] = f"settled:{happening.object_id or ''}"
             _answered(story, happening, told)
         case CommandRejected():
-            if happening.intent in facts.intents:
+            if happening.intent in facts.intents or lifecycle.of_step(happening.intent):
                 facts.intents[happening.intent] = f"rejected:{happening.code}"
             _answered(story, happening, told)
         case CommandParked() | CommandRetried():
@@ -116,8 +116,7 @@ def _one(story: Story, happening: Happening, told: Told) -> None:
             facts.hold = None
             told.lines.append(_mark(story, f"released by {happening.by}: {happening.reason}"))
         case AttemptAllowed():
-            if lifecycle.attempted(facts, happening.step):  # else the programme's own first attempt is what is let go
-                facts.allowed[happening.step] = facts.allowed.get(happening.step, 0) + 1
+            lifecycle.allow(facts, happening.step)
             said = f"one more {happening.step} allowed by {happening.by}: {happening.reason}"
             told.lines.append(_mark(story, said))
         case DayBegan():

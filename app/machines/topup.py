@@ -6,7 +6,7 @@ otherwise) or as many losses in a row as it allows stop it for a person to look;
 """
 
 from app.machines.commands import Command, Money
-from app.machines.lifecycle import Facts, funding_params
+from app.machines.lifecycle import GIVEN_UP, Facts, funding_params
 from app.machines.programme import Programme, TopUp
 
 DAY_MS = 86_400_000
@@ -61,6 +61,8 @@ def stopped(facts: Facts, programme: Programme, at: int) -> str | None:
     how = facts.intents.get(f"topup/{facts.topups}", "")
     if rule is None:
         return "the programme has no top-ups"
+    if how == GIVEN_UP:
+        return "the last top-up was given up"
     if how.startswith("rejected"):
         return f"Stripe refused the last top-up ({how.partition(':')[2]})"
     if not programme.funding.after_return and any(f.status == "returned" for f in facts.fundings.values()):

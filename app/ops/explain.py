@@ -302,7 +302,7 @@ def _funding_waits(seen: Situation) -> Waits:
     standing = lifecycle.next_command(seen.account, facts, seen.programme) is None and "issued" not in tried
     if any(f.status == "returned" for f in facts.fundings.values()) and standing:
         return _decision(seen, "the funding came back after it was posted")
-    if tried and standing:
+    if tried and standing and not tried[-1].startswith(lifecycle.GIVEN_UP):
         return _decision(seen, "the programme allows no further funding attempt")
     return _after(seen, "funding", "the outbound payment of the funding")
 
@@ -328,8 +328,8 @@ def _after(seen: Situation, noun: str, what: str) -> Waits:
         and tried[-1].startswith("rejected")
         and lifecycle.next_command(seen.account, seen.facts, seen.programme) is None
     ):
-        code = tried[-1].partition(":")[2]
-        return _decision(seen, f"{step} was given up" if code == "discarded" else f"Stripe refused {step} ({code})")
+        given_up, code = tried[-1].startswith(lifecycle.GIVEN_UP), tried[-1].partition(":")[2]
+        return _decision(seen, f"{step} was given up" if given_up else f"Stripe refused {step} ({code})")
     if not tried and step not in seen.programme.steps:
         return Waits(f"a person or a service to ask for {what}: the programme does not run {step}", "operator")
     return Waits(what, "stripe")

@@ -143,6 +143,12 @@ def _set(**values: Any) -> Callable[[Facts], None]:
             "operator",
             "no further funding attempt",
         ),
+        (
+            "provisioned",
+            _set(intents={"funding/1": "rejected:discarded"}),
+            "operator",
+            "create_outbound_payment was given up",
+        ),
         ("funded", _set(cardholder=Thing("ich_1", "active", ok=False)), "holder", "cardholder's requirements"),
         ("funded", _set(intents={"cardholder/1": "rejected:x"}), "operator", "Stripe refused"),
         ("funded", _set(intents={"cardholder/1": "rejected:discarded"}), "operator", "create_cardholder was given up"),
