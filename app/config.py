@@ -201,13 +201,13 @@ class Settings(BaseModel):
         90,
         alias="CARDRAIL_PAYLOAD_DAYS",
         ge=31,
-        description="After how many days the body of an event goes; Stripe itself keeps 30.",
+        description="After how many days, 31 at least, the body of an event goes; Stripe itself keeps 30.",
     )
     row_days: int = Field(
         400,
         alias="CARDRAIL_ROW_DAYS",
         ge=400,
-        description="After how many days the row of an event goes that moved no money.",
+        description="After how many days, 400 at least, the row of an event goes that moved no money.",
     )
     receivers: Literal["public", "private", "any"] = Field(
         "public", alias="CARDRAIL_RECEIVERS", description="Who gets notices: public https; private too; any: http too."

@@ -156,7 +156,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
             where, size=settings.ingest_pool_size, name="receive", settings=receive.SESSION, keys=keys, hurried=True
         )
         stack.push_async_callback(db.close, ingest)
-        stripe = _stripe(settings)
+        stripe = stripe_of(settings)
         stack.push_async_callback(stripe.close)
         receiver = Receiver(ingest)
         stack.push_async_callback(receiver.settle)
@@ -183,7 +183,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
             authorizer=authorizer,
             stripe=stripe,
             programme=programme,
-            platform_account=settings.platform_account_id or await _platform(stripe),
+            platform_account=await platform_of(settings, stripe),
             platform_financial_account=settings.platform_financial_account_id,
         )
         receiver.on_new = services.wake
@@ -210,16 +210,23 @@ async def unlock(pool: db.Pool, keys: Keys) -> None:
         await data_keys.load(conn, keys)
 
 
-def _stripe(settings: Settings) -> Stripe:
+def stripe_of(settings: Settings) -> Stripe:
+    """The client for these settings; whoever asks for it closes it."""
     per_s = 1_000 if settings.uses_sandbox else (100 if settings.livemode else 25)
     return Stripe(settings.stripe_api_key, settings.api_base, settings.stripe_api_version, rate_per_s=per_s)
 
 
-async def _platform(stripe: Stripe) -> str:
+async def platform_of(settings: Settings, stripe: Stripe) -> str:
+    """The platform's own account: as set, else that of the key. Raises ConfigError when Stripe does not say it."""
+    if settings.platform_account_id:
+        return settings.platform_account_id
     answer = await stripe.read("/v1/account", context=None)
     account = getattr(answer, "object", {}).get("id")
     if not isinstance(account, str):
-        msg = "PLATFORM_ACCOUNT_ID is missing, and Stripe did not say whose key this is."
+        why = getattr(answer, "code", "it names no account")
+        msg = (
+            f"PLATFORM_ACCOUNT_ID is missing, and {settings.api_base} does not say whose STRIPE_API_KEY this is: {why}."
+        )
         raise ConfigError(msg)
     return account
 

@@ -40,6 +40,25 @@ async def test_everything_comes_up_on_free_ports_and_ends_with_ctrl_c(dsn: str, 
             process.kill()
 
 
+async def test_a_second_run_leaves_the_first_ones_sandbox_alone(dsn: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("CARDRAIL_", "STRIPE_"))}
+    asked: list[bytes] = []
+
+    async def first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(first, "127.0.0.1", 0) as other:
+        taken = str(other.sockets[0].getsockname()[1])
+        env |= {"DATABASE_URL": dsn, "CARDRAIL_PORT": "0", "CARDRAIL_SANDBOX_PORT": taken}
+        command = [sys.executable, "-m", "app", "run"]
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=PIPE, stderr=PIPE)
+        async with asyncio.timeout(PATIENCE_S):
+            _, said = await process.communicate()
+    assert (process.returncode, asked) == (1, [])
+    assert "CARDRAIL_SANDBOX_PORT" in said.decode()
+
+
 async def told(stdout: asyncio.StreamReader) -> dict[str, str]:
     """What the command says of itself, line by line, up to the key."""
     said: dict[str, str] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
+from app.web.api.enrollments import EnrollmentRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE_LINES_MAX = 400
@@ -176,4 +177,10 @@ def test_every_setting_is_used(field: str) -> None:
 
 def test_the_readme_documents_every_setting() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert [str(field.alias) for field in Settings.model_fields.values() if str(field.alias) not in readme] == []
+    rows = [f"| `{field.alias}` | {field.description} |" for field in Settings.model_fields.values()]
+    assert [row for row in rows if row not in readme] == []
+
+
+def test_the_readmes_enrollment_can_be_sent() -> None:
+    (body,) = re.findall(r"<<'END'\n(.*?)^END$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert EnrollmentRequest.model_validate_json(body).cardholder is not None

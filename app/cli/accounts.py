@@ -66,7 +66,7 @@ def every(
         )
         return [shown.account_summary(row, desk.programme, desk.now_ms()) for row in rows]
 
-    rows = at_desk(work, as_json=as_json)
+    rows = at_desk(work, as_json=as_json, platform=True)
     if not as_json:
         rows = [{**row, "waits_for": (row["waiting_for"] or {}).get("what")} for row in rows]
     show_rows(rows, ["id", "state", "since", "country", "waits_for", "last_error"], as_json=as_json)
@@ -79,7 +79,7 @@ def show(account_id: Account, as_json: AsJson = False) -> None:
     async def work(desk: Desk) -> dict[str, Any]:
         return shown.account(await _row(desk, account_id), desk.programme, desk.now_ms(), desk.platform)
 
-    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+    show_thing(at_desk(work, as_json=as_json, platform=True), as_json=as_json)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def explain(account_id: Account, as_json: AsJson = False) -> None:
     async def work(desk: Desk) -> dict[str, Any]:
         return shown.explanation(await _row(desk, account_id), desk.programme, desk.now_ms(), desk.platform)
 
-    answer = at_desk(work, as_json=as_json)
+    answer = at_desk(work, as_json=as_json, platform=True)
     if as_json:
         show_json(answer)
         return
@@ -170,17 +170,18 @@ def adopt(
     """Take an account that is only followed under our care: automatic commands may then leave for it."""
 
     async def look(desk: Desk) -> None:
-        await _row(desk, account_id)
+        await requests.adoptable(desk.conn, account_id, platform=desk.platform)
 
     if not yes:
-        at_desk(look, as_json=as_json)
+        at_desk(look, as_json=as_json, platform=True)
         would(f"adopt {account_id}: the programme's steps then run for it", as_json=as_json)
         return
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.adopt(desk.conn, account_id, platform=desk.platform, by=desk.who, at_ms=desk.now_ms())
 
-    show_thing(at_desk(work, as_json=as_json, change=f"accounts.adopt {account_id}", reason=reason), as_json=as_json)
+    change = f"accounts.adopt {account_id}"
+    show_thing(at_desk(work, as_json=as_json, change=change, reason=reason, platform=True), as_json=as_json)
 
 
 @app.command()

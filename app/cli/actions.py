@@ -34,7 +34,17 @@ def every(
 
 
 def _short(result: object) -> str | None:
-    """What came of it, for one cell: ``state held``, ``done 2, refused 0``, ``error not_held``."""
+    """What came of it, for one cell: ``state held``, ``done 2, refused 0``, ``read 6, events 1, card.state 1``.
+
+    A list is told by its length; whole it stands in JSON.
+    """
     plain = result if isinstance(result, dict) else {}
-    said = [f"{name} {value}" for name, value in plain.items() if isinstance(value, str | int) and name != "key"]
+    said: list[str] = []
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            said += [f"{part} {count}" for part, count in value.items() if isinstance(count, str | int)]
+        elif isinstance(value, list):
+            said += [f"{name} {len(value)}"] if value else []
+        elif isinstance(value, str | int) and name != "key":
+            said.append(f"{name} {value}")
     return ", ".join(said) or None

@@ -42,15 +42,23 @@ def books(
 def _row(account: str, day: dict[str, Any]) -> dict[str, Any]:
     """A line for people: the available part; a difference in any part is shown."""
     stripe, difference = day["stripe"], day["difference"]
-    parts = {k: v for k, v in (difference or {}).items() if v}
+    parts = [f"{name} {hundredths(value)}" for name, value in (difference or {}).items() if value]
     return {
         **day,
         "account": account,
-        "opening": day["opening"]["available"],
-        "closing": day["closing"]["available"],
-        "stripe": "not read" if stripe is None else stripe["available"],
-        "difference": "" if difference is None else (parts or 0),
+        "currency": day["currency"].upper(),
+        "opening": hundredths(day["opening"]["available"]),
+        "in": hundredths(day["in"]),
+        "out": hundredths(day["out"]),
+        "closing": hundredths(day["closing"]["available"]),
+        "stripe": "not read" if stripe is None else hundredths(stripe["available"]),
+        "difference": "" if difference is None else ", ".join(parts) or hundredths(0),
     }
+
+
+def hundredths(value: int) -> str:
+    """As money reads; the currency has a column of its own."""
+    return f"{value / 100:,.2f}"
 
 
 def _day(text: str | None) -> date | None:

@@ -24,7 +24,7 @@ from app.config import Settings, load_settings
 from app.errors import BadInput, CardrailError, ConfigError, NotFound
 from app.machines.programme import Programme
 from app.store import audit, data_keys, db, schema, trouble
-from app.wiring import keys_of, load_programme, open_database
+from app.wiring import keys_of, load_programme, open_database, platform_of, stripe_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")]
@@ -52,7 +52,8 @@ WRONG_USAGE = frozenset(
     {
         ConfigError.default_code,
         *("request_unreadable", "account_unnamed", "account_missing", "not_the_sandbox"),
-        *("bad_mode", "bad_replay", "bad_since", "empty_filter"),
+        *("bad_mode", "bad_replay", "bad_since", "empty_filter", "bad_period", "period_too_long"),
+        *("bad_rules", "bad_url", "unknown_type"),
     }
 )
 """Codes of what the caller typed, or has set, wrongly: exit 2."""
@@ -98,30 +99,35 @@ def whoami() -> str:
     return f"cli:{getpass.getuser()}"
 
 
-def settings() -> Settings:
+def settings(*, as_json: bool = False) -> Settings:
     """The settings of this environment; a wrong one ends the command with the sentence that names it."""
     try:
         return load_settings(os.environ)
     except ConfigError as error:
-        fail(error)
+        fail(error, as_json=as_json)
 
 
-def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str | None = None) -> Any:
-    """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row, refused too."""
+def at_desk(
+    work: Work, *, as_json: bool = False, change: str = "", reason: str | None = None, platform: bool = False
+) -> Any:
+    """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row, refused too.
+    ``platform``: it must know the platform's own account, which Stripe is asked for when the settings do not name it.
+    """
 
     async def go() -> Any:
-        given = settings()
+        given = settings(as_json=as_json)
         async with open_database(given) as dsn:
             keys = keys_of(given)
             conn = await db.connect(dsn, name="cardrail cli", keys=keys)
             try:
                 await schema.check(conn)
                 await data_keys.load(conn, keys)
+                own = await _platform(given, needed=bool(change)) if platform else given.platform_account_id
                 desk = Desk(
                     conn=conn,
                     settings=given,
                     programme=load_programme(given.programme_file),
-                    platform=given.platform_account_id or "",
+                    platform=own or "",
                     who=whoami(),
                 )
                 async with conn.transaction():
@@ -138,6 +144,19 @@ def at_desk(work: Work, *, as_json: bool = False, change: str = "", reason: str 
                 await conn.close()
 
     return ending(lambda: asyncio.run(go()), as_json=as_json)
+
+
+async def _platform(given: Settings, *, needed: bool) -> str | None:
+    """The platform's own account. Unless it is ``needed``, not to know it stops nobody from looking."""
+    stripe = stripe_of(given)
+    try:
+        return await platform_of(given, stripe)
+    except ConfigError:
+        if needed:
+            raise
+        return None
+    finally:
+        await stripe.close()
 
 
 async def note_refusal(conn: asyncpg.Connection, error: CardrailError, change: str, reason: str | None) -> None:

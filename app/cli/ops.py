@@ -50,6 +50,11 @@ Modes = Literal["state", "resume", "force"]
 MODE = "state: no command leaves; resume: the next step may follow; force: again."
 Progressing = Callable[[int, int], None]
 FOLLOW_EVERY_S = 0.2
+TOO_OLD = "Stripe keeps 30 days of events. How objects stand that changed before: cardrail reconcile"
+GONE = (
+    "Gone: Stripe does not know it under this key, and nothing can be told to the log. Look it up in Stripe's dashboard;"
+    " cardrail doctor says whose key it is."
+)
 
 
 def who(reason: str) -> Actor:
@@ -63,7 +68,7 @@ def run(
     configure_logging(level="warning")  # to stderr: what is asked for stands alone on stdout
 
     async def go() -> Any:
-        async with open_services(settings()) as services:
+        async with open_services(settings(as_json=as_json)) as services:
             try:
                 return await work(services)
             except CardrailError as error:
@@ -309,6 +314,8 @@ def backfill(
 
     found = run(work, as_json=as_json, change=f"backfill {since}" if yes else "", reason=reason)
     show_thing(found if as_json else counted(found, "by_type"), as_json=as_json)
+    if found["too_old"] and not as_json:
+        out.print(TOO_OLD, highlight=False, soft_wrap=True)
     if not yes:
         _undone(as_json=as_json)
     raise typer.Exit(1 if found["failed"] else 0)
@@ -336,10 +343,12 @@ def reconcile(
     else:
         show_rows(found["drift"], ["account", "kind", "object_id", "how", "here", "there", "fields"], as_json=False)
         show_thing({name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}, as_json=False)
-    if found["drift"] and not yes:
+    gone = any(what.endswith(".gone") for what in found["by_kind"])
+    if gone and not as_json:
+        out.print(GONE, highlight=False, soft_wrap=True)
+    if not yes and any(not what.endswith(".gone") for what in found["by_kind"]):
         _undone(as_json=as_json)
-    left = [one for one in found["drift"] if not yes or one["how"] == "gone"]
-    raise typer.Exit(1 if found["failed"] or left else 0)
+    raise typer.Exit(1 if found["failed"] or gone or (found["by_kind"] and not yes) else 0)
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -347,7 +356,7 @@ def doctor(as_json: AsJson = False) -> None:
     configure_logging(level="warning")
 
     async def work() -> list[doctors.Check]:
-        given = settings()
+        given = settings(as_json=as_json)
         try:
             async with open_services(given) as services:
                 return await doctors.examine(services)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -118,9 +119,24 @@ async def _run(given: Settings) -> None:
             await asyncio.to_thread(part.wait, 10)
 
 
+def _must_be_free(port: int) -> None:
+    """Whoever listens there would be taken for our sandbox: a second run would post the first one's events to itself."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            said = (
+                f"The sandbox cannot listen on 127.0.0.1:{port}: {error.strerror}. Name another: CARDRAIL_SANDBOX_PORT."
+            )
+            raise Unavailable(said) from error
+
+
 def _start_sandbox(given: Settings) -> "subprocess.Popen[bytes]":
+    _must_be_free(given.sandbox_port)
     command = [sys.executable, "-m", "app.sandbox", "--port", str(given.sandbox_port)]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - our own module
+    quiet = subprocess.DEVNULL  # the greeting names its address
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, start_new_session=True)  # noqa: S603 - our own module
 
 
 async def _introduce(given: Settings, part: "subprocess.Popen[bytes]") -> None:

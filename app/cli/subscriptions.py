@@ -73,7 +73,7 @@ def send_test(
                 return subscriptions.shown_delivery(row)
             await asyncio.sleep(0.1)
 
-    made = at_desk(ask, as_json=as_json, change=f"subscriptions.test {subscription_id}", reason=reason)
+    made = at_desk(ask, as_json=as_json, change=f"subscriptions.test {subscription_id}", reason=reason, platform=True)
     found = at_desk(look, as_json=as_json)
     show_thing(found, as_json=as_json)
     raise typer.Exit(0 if found["status"] == "delivered" else 1)

@@ -2,7 +2,7 @@
 
 Both lists are read, snapshot (``/v1/events``) and thin (``/v2/core/events``), in the platform's context and in each
 connected account's, from a little before the moment asked for: the v2 list is only eventually consistent. Stripe keeps
-30 days. What the log has already stays as it is.
+30 days: asked for more, the report says ``too_old``. What the log has already stays as it is.
 """
 
 import asyncio
@@ -26,11 +26,14 @@ INSERT_MAX = 500
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What was found. ``new`` are events that the log did not have; ``failed`` contexts that could not be listed."""
+    """What was found. ``new`` are events that the log did not have; ``failed`` contexts that could not be listed.
+    ``too_old``: more was asked for than Stripe keeps.
+    """
 
     since: datetime
     dry_run: bool
     undelivered: bool = False
+    too_old: bool = False
     contexts: int = 0
     found: int = 0
     new: int = 0
@@ -43,7 +46,7 @@ class Report(msgspec.Struct, kw_only=True):
         return {
             **msgspec.to_builtins(self),
             "since": self.since.isoformat(),
-            "complete": not self.failed and not self.undelivered,
+            "complete": not self.failed and not self.undelivered and not self.too_old,
         }
 
 
@@ -72,7 +75,7 @@ async def backfill(
         errors = [{"field": "since", "message": said}]
         raise BadInput(f"since: {said}", code="bad_since", status=422, details={"errors": errors})
     start = max(since.astimezone(UTC) - OVERLAP, now - KEPT)
-    report = Report(since=start, dry_run=not yes, undelivered=undelivered)
+    report = Report(since=start, dry_run=not yes, undelivered=undelivered, too_old=since < now - KEPT)
     contexts: list[str | None] = [None] if platform else []
     contexts += await connected(parts) if accounts is None else accounts
     limit, done = asyncio.Semaphore(AT_ONCE_MAX), 0

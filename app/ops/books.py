@@ -21,8 +21,6 @@ async def of_account(conn: asyncpg.Connection, account_id: str, first: date, las
 
     ``balanced``: True when every comparison shows no difference, False when one does, None when there was none.
     """
-    if not 0 <= (last - first).days < DAYS_MAX:
-        raise BadInput(f"From the first to the last day there may be 1 to {DAYS_MAX} days.", code="bad_period")
     since = books.midnight(first)
     rows = await ledger.entries(conn, account_id, since, ENTRIES_MAX + 1)
     if len(rows) > ENTRIES_MAX:
@@ -67,7 +65,10 @@ def period(first: date | None, last: date | None, day: date | None, today: date)
             raise BadInput("Ask for one day, or for a period; not for both.", code="bad_period")
         return day, day
     end = last or today
-    return first or min(end, today), end
+    begin = first or min(end, today)
+    if not 0 <= (end - begin).days < DAYS_MAX:
+        raise BadInput(f"From the first to the last day there may be 1 to {DAYS_MAX} days.", code="bad_period")
+    return begin, end
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:

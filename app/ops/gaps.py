@@ -83,8 +83,10 @@ class GapHunter:
         async with self._parts.pool.acquire() as conn, conn.transaction():
             before = [row["result"] for row in await audit.newest(conn, who=ME.who, limit=1)]
             known = {line.partition(": ")[0] for result in before for line in result.get("failed", ())}
-            if whole.new or unlisted != known:
+            if whole.new or unlisted != known or whole.too_old:
                 result = {"found": whole.found, "new": whole.new, "failed": whole.failed}
+                if whole.too_old:
+                    result["too_old"] = True
                 since = whole.since.isoformat()
                 await audit.note(conn, who=ME.who, action="backfill", target=since, reason=ME.reason, result=result)
 
@@ -101,4 +103,5 @@ class GapHunter:
             whole.found += found.found
             whole.new += found.new
             whole.failed += found.failed
+            whole.too_old |= found.too_old
         return whole

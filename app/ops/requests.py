@@ -192,13 +192,18 @@ async def brake(conn: asyncpg.Connection, step: str, *, on: bool, by: str, reaso
     return {"step": step, "on": True, "reason": row["reason"], "by": row["by"], "at": row["at"]}
 
 
-async def adopt(conn: asyncpg.Connection, account_id: str, *, platform: str, by: str, at_ms: int) -> dict[str, Any]:
-    """Take an account that we only followed under our care: automatic commands may leave for it from now on."""
+async def adoptable(conn: asyncpg.Connection, account_id: str, *, platform: str) -> None:
+    """Raises NotFound, or Conflict for an account that cannot be adopted: the platform's own, or one that is enrolled."""
     if account_id == platform:
         raise Conflict("The platform's own account is not adopted.", code="platform_account")
     found = await known(conn, account_id)
     if found["enrolled"]:
         raise Conflict(f"{account_id} is enrolled already.", code="already_enrolled")
+
+
+async def adopt(conn: asyncpg.Connection, account_id: str, *, platform: str, by: str, at_ms: int) -> dict[str, Any]:
+    """Take an account that we only followed under our care: automatic commands may leave for it from now on."""
+    await adoptable(conn, account_id, platform=platform)
     made = f"adopt_{account_id}"
     adopted = AccountEnrolled(enrollment_id=None, request={"adopted_by": by}, at=at_ms)
     await _append(conn, account_id, made, "account.adopted", adopted)

@@ -107,10 +107,13 @@ async def standing(conn: Connection, platform: str) -> list[Row]:
 
 
 async def ignored_types(conn: Connection, days: int) -> list[Row]:
-    """Types of events that had no effect, with how many there were."""
+    """Types of events that had no effect, with how many there were; ``other_mode`` of them no worker ever saw, because the
+    door keeps those of the other mode apart.
+    """
     return list(
         await conn.fetch(
-            "SELECT type, count(*) AS count FROM events WHERE status = 'ignored' AND kind <> 'internal'"
+            "SELECT type, count(*) AS count, count(*) FILTER (WHERE applied_seq IS NULL AND error IS NULL) AS other_mode"
+            " FROM events WHERE status = 'ignored' AND kind <> 'internal'"
             " AND received_at > now() - make_interval(days => $1) GROUP BY type ORDER BY 2 DESC LIMIT 200",
             days,
         )

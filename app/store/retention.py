@@ -28,14 +28,15 @@ MONEY = (
 )
 """Machines whose journal lines make their event one of money: its row is kept for ever."""
 
-# Applied events are needed by a rebuild until a checkpoint stands behind them; an enrollment's body holds what the
-# cardholder is made from, and is read when that call is built.
+# Applied events are needed by a rebuild until a checkpoint stands behind them, save those that no fold reads: a real-time
+# request was answered at the door. An enrollment's body holds what the cardholder is made from, and is read when that call
+# is built.
 _DROP = """
 UPDATE events e SET payload = NULL, fetched = NULL
   FROM unnest($1::text[], $2::text[]) AS k (account_id, event_id)
  WHERE e.account_id = k.account_id AND e.event_id = k.event_id AND e.payload IS NOT NULL
-   AND (e.status = 'ignored' OR (e.status = 'applied' AND e.applied_seq <= (
-            SELECT c.applied_seq FROM checkpoints c WHERE c.account_id = e.account_id)))
+   AND (e.status = 'ignored' OR (e.status = 'applied' AND (e.applied_seq IS NULL OR e.applied_seq <= (
+            SELECT c.applied_seq FROM checkpoints c WHERE c.account_id = e.account_id))))
    AND (e.type <> 'enrollment.requested' OR EXISTS (
             SELECT FROM objects o LEFT JOIN accounts a ON a.account_id = o.data->>'account'
              WHERE o.account_id = e.account_id AND o.object_id = split_part(e.event_id, '~', 1)

@@ -131,3 +131,30 @@ async def test_stuck_accounts_are_those_past_a_deadline_or_with_something_parked
     await desk.pool.execute("UPDATE events SET status = 'parked'")
     assert [a["id"] for a in (await told("accounts", "list", "--stuck"))["data"]] == ["acct_late", "acct_parked"]
     assert (await told("accounts", "explain", "acct_late"))["waiting_for"]["overdue"] is True
+
+
+async def test_what_was_mistyped_ends_with_2_and_is_told_in_json_too(
+    desk: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistyped: tuple[tuple[str, ...], ...] = (
+        ("books", "--day", "2026-11-24", "--from", "2026-11-01"),
+        ("books", "--from", "2026-11-24", "--to", "2026-11-01"),
+        ("backfill", "--since", "2999-01-01T00:00:00Z"),
+        ("subscriptions", "create", "--url", "https://8.8.8.8/hook", "--type", "nothing.of.ours"),
+    )
+    for typed in mistyped:
+        assert (await cardrail(*typed)).exit_code == 2, typed
+    monkeypatch.setenv("CARDRAIL_PAYLOAD_DAYS", "1")
+    unset: tuple[tuple[str, ...], ...] = (("accounts", "list"), ("reconcile",), ("doctor",), ("migrate", "--check"))
+    for typed in unset:
+        done = await cardrail(*typed, "--json")
+        assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (2, "bad_config"), typed
+
+
+async def test_the_audit_says_in_one_cell_what_came_of_it(desk: Services) -> None:
+    result = {"read": 6, "events": ["poll_a"], "by_kind": {"card.state": 1}, "failed": [], "key": "key_1"}
+    await desk.pool.execute(
+        "INSERT INTO operator_actions (who, action, target, result) VALUES ('ana', 'reconcile', 'all', $1)", result
+    )
+    shown = (await cardrail("actions", "list")).output  # a narrow terminal folds the cell
+    assert "read 6, events 1, card.state 1" in " ".join(shown.split())

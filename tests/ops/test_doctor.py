@@ -144,6 +144,24 @@ def test_snapshots_pinned_to_another_version_are_a_warning() -> None:
     assert [(check.state, "2026-06-10.preview" in check.says) for check in found] == [("warning", True)]
 
 
+async def test_events_of_the_other_mode_are_kept_apart_and_told(services: Services) -> None:
+    assert (await look(services))["mode"].state == "ok"
+    secret = services.settings.webhook_secrets[0].encode()
+    body = {"id": "evt_1", "object": "event", "type": "issuing_robot.created", "created": NOW_S, "livemode": True}
+    sent = json.dumps({**body, "data": {"object": {"id": "ir_1", "object": "issuing.robot"}}}).encode()
+    header = signature.sign(sent, secret, services.clock() // 1000).decode()
+    transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://cardrail") as http:
+        answer = await http.post("/webhooks/stripe", content=sent, headers={"Stripe-Signature": header})
+    assert answer.status_code == 200, answer.text
+    seen = await look(services)
+    assert (seen["mode"].state, seen["event types"].state) == ("warning", "ok")
+    assert "1 events of live mode" in seen["mode"].says
+    assert "CARDRAIL_LIVEMODE" in seen["mode"].do
+    services.settings = services.settings.but(livemode=True)
+    assert (await look(services))["mode"].state == "ok"
+
+
 async def test_an_old_schema_is_a_finding_with_the_command_to_run(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +171,9 @@ async def test_an_old_schema_is_a_finding_with_the_command_to_run(
     assert done.exit_code == 1
     (check,) = json.loads(done.stdout)["checks"]
     assert (check["check"], check["state"], check["do"]) == ("schema", "wrong", "cardrail migrate")
+    checked = await asyncio.to_thread(CliRunner().invoke, build(), ["migrate", "--check"])
+    assert (checked.exit_code, len(checked.output.splitlines())) == (1, 1)
+    assert "Run: cardrail migrate" in checked.output
 
 
 async def test_who_does_not_hear_us_is_told(services: Services) -> None:

@@ -122,6 +122,20 @@ async def test_a_hunt_begins_where_the_last_complete_one_ended_and_a_failed_one_
         assert await mark(world) == after
 
 
+async def test_more_than_stripe_keeps_is_never_called_complete(dsn: str) -> None:
+    async with opened(dsn) as world:
+        old = datetime.now(UTC) - timedelta(days=31)
+        asked = await backfill.backfill(world.services, old, ME, yes=False)
+        assert (asked.report()["too_old"], asked.report()["complete"], asked.failed) == (True, False, [])
+        async with world.pool.acquire() as conn:
+            await gauges.mark_complete(conn, old)
+        assert (await GapHunter(world.services).hunt()).too_old is True
+        async with world.pool.acquire() as conn:
+            (row,) = await audit.newest(conn, who="gap-hunter")
+        assert row["result"]["too_old"] is True
+        assert (await GapHunter(world.services).hunt()).too_old is False
+
+
 async def test_the_audit_hears_of_a_hunt_only_when_there_is_something_to_say(dsn: str) -> None:
     async with opened(dsn) as world:
         account = await world.live(await world.enroll())

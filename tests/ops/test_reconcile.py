@@ -103,7 +103,9 @@ async def test_the_command_ends_with_1_where_something_differs(
     assert tuple(row) == ("reconcile", account, "webhooks were lost")
 
 
-async def test_what_is_gone_at_stripe_needs_a_person(services: Services, box: Box) -> None:
+async def test_what_is_gone_at_stripe_needs_a_person(
+    services: Services, box: Box, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     account = box.account()
     await known(services, account)
     await drift(services, account, yes=True)
@@ -116,6 +118,12 @@ async def test_what_is_gone_at_stripe_needs_a_person(services: Services, box: Bo
     found = await reconcile.reconcile(services, ME, yes=True, account=account)
     assert [(d["object_id"], d["how"]) for d in found["drift"]] == [("iauth_gone", "gone")]
     assert found["events"] == []
+    ours = {"DATABASE_URL": dsn, "PLATFORM_ACCOUNT_ID": services.platform_account}
+    for name, value in {**ours, "STRIPE_API_KEY": "sk_test_sandbox", "STRIPE_API_BASE": box.url}.items():
+        monkeypatch.setenv(name, value)
+    for typed in (["--account", account], ["--account", account, "--yes"]):
+        done = await asyncio.to_thread(CliRunner().invoke, build(), ["reconcile", *typed])
+        assert (done.exit_code, "Stripe's dashboard" in done.output, "add --yes" in done.output) == (1, True, False)
     with pytest.raises(NotFound):
         await reconcile.reconcile(services, ME, yes=False, account="acct_none")
 

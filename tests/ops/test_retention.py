@@ -175,6 +175,27 @@ async def test_what_is_parked_waiting_or_young_keeps_its_body(services: Services
     assert {row["event_id"] for row in left} == {parked, young}
 
 
+async def test_what_was_answered_at_the_door_goes_though_no_fold_ever_reads_it(
+    services: Services, drain: Drain
+) -> None:
+    """A real-time request is closed by its decision: no checkpoint will ever stand behind it."""
+    await life(services, drain)
+    await services.pool.execute(
+        "INSERT INTO events (account_id, event_id, source, type, kind, created, payload, status, applied_at)"
+        " VALUES ($1, 'evt_asked', 'webhook', 'issuing_authorization.request', 'snapshot', now(), 'x', 'applied', now())",
+        ACCOUNT,
+    )
+    await age(services, 100)
+    await retention.drop(services, ME, yes=True)
+    assert await bodies(services) == 0
+    assert (await rebuild.check(services, ACCOUNT)).equal is True
+    await services.pool.execute(
+        "UPDATE events SET received_at = now() - interval '500 days' WHERE event_id = 'evt_asked'"
+    )
+    await retention.drop(services, ME, yes=True)
+    assert await services.pool.fetchval("SELECT count(*) FROM events WHERE event_id = 'evt_asked'") == 0
+
+
 async def test_an_enrollment_keeps_its_body_until_the_cardholder_was_made(services: Services, drain: Drain) -> None:
     asked = EnrollmentRequested(enrollment_id="enr_1", request={"reference": "r", "country": "MX"}, at=1)
     await tell(services, "enr_1", asked, account=PLATFORM)

@@ -24,7 +24,7 @@ async def examine(parts: Parts) -> list[Check]:
     async with parts.pool.acquire() as conn:
         found.append(await database.look(conn))
         found += await running.look(conn)
-        found += await door.look(conn)
+        found += await door.look(conn, livemode=parts.settings.livemode)
         found += await outward.look(conn)
         found += await money.look(conn, parts)
         found += await balances.look(conn, parts)

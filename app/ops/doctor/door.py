@@ -1,5 +1,6 @@
 """What Stripe's door saw: refused deliveries and why, and events that we keep without understanding them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from app.stripe import catalog
 REJECTIONS_HOURS = 24
 OVER_AFTER = timedelta(hours=1)
 """Without another refusal for so long, what was wrong is over: Stripe would have tried again."""
-UNKNOWN_DAYS = 7
+IGNORED_DAYS = 7
 UNKNOWN_SHOWN_MAX = 20
 SECRETS = "STRIPE_WEBHOOK_SECRETS"
 AUTHORIZATION_SECRETS = "STRIPE_AUTHORIZATION_SECRETS"
@@ -33,9 +34,10 @@ CAUSES = {
 }
 
 
-async def look(conn: Connection) -> list[Check]:
-    """Refusals of the last day by code and cause, and unknown types of the last week."""
-    return [*await rejections(conn), await _unknown(conn)]
+async def look(conn: Connection, *, livemode: bool) -> list[Check]:
+    """Refusals of the last day by code and cause; unknown types and events of the other mode of the last week."""
+    ignored = await health.ignored_types(conn, IGNORED_DAYS)
+    return [*await rejections(conn), _unknown(ignored), _mode(ignored, livemode=livemode)]
 
 
 async def rejections(conn: Connection) -> list[Check]:
@@ -72,11 +74,26 @@ def _rejection(row: dict[str, Any]) -> Check:
     return Check(check=f"rejections {code}", state="wrong" if wrong else "warning", says=", ".join(parts), do=do)
 
 
-async def _unknown(conn: Connection) -> Check:
-    rows = [r for r in await health.ignored_types(conn, UNKNOWN_DAYS) if catalog.lookup(r["type"]) is None]
+def _unknown(ignored: Sequence[health.Row]) -> Check:
+    rows = [r for r in ignored if r["count"] > r["other_mode"] and catalog.lookup(r["type"]) is None]
     if not rows:
-        return Check(check="event types", state="ok", says=f"none unknown in {UNKNOWN_DAYS} days")
+        return Check(check="event types", state="ok", says=f"none unknown in {IGNORED_DAYS} days")
     says = ", ".join(f"{row['type']} ({row['count']})" for row in rows[:UNKNOWN_SHOWN_MAX])
     one = f"cardrail events list --status ignored --type {rows[0]['type']}"
     do = f"nothing is lost: {one} shows them; a newer release may know it"
     return Check(check="event types", state="warning", says=f"kept but not understood: {says}", do=do)
+
+
+def _mode(ignored: Sequence[health.Row], *, livemode: bool) -> Check:
+    """Test events at a live service are usual: Stripe sends those of connected accounts to its live destinations too."""
+    ours, other = ("live", "test") if livemode else ("test", "live")
+    count = sum(row["other_mode"] for row in ignored)
+    if count == 0:
+        return Check(check="mode", state="ok", says=f"{ours}; no event of the other in {IGNORED_DAYS} days")
+    says = (
+        f"this service runs in {ours} mode; {count} events of {other} mode in {IGNORED_DAYS} days are kept, not applied"
+    )
+    if livemode:
+        return Check(check="mode", state="ok", says=says)
+    do = "if they are meant for it, set CARDRAIL_LIVEMODE=true with the live key; else let them go elsewhere at Stripe"
+    return Check(check="mode", state="warning", says=says, do=do)
