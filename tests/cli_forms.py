@@ -5,7 +5,7 @@ import shlex
 import typer
 from typer._click.core import Command, Context
 from typer._click.exceptions import ClickException
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperGroup
 
 from app.cli import build
 
@@ -19,9 +19,6 @@ def refused(line: str) -> str | None:
     context: Context | None = None
     try:
         while True:
-            for one in command.params:
-                if isinstance(one, TyperOption) and one.prompt:  # would be asked for on a terminal
-                    one.prompt, one.required = None, False
             context = command.make_context(command.name or "cardrail", arguments, parent=context)
             if not isinstance(command, TyperGroup):
                 return None

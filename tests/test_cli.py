@@ -116,6 +116,14 @@ async def test_parked_events_and_commands_are_listed_and_tried_again(environment
     assert (await told("commands", "retry", "cmd_a", "--yes"))["state"] == "pending"
     assert (await told("commands", "discard", "cmd_b", "--reason", "no", "--yes"))["state"] == "rejected"
     assert (await told("commands", "show", "cmd_b"))["status"] == "rejected"
+    for refused, code in (
+        (("commands", "retry", "cmd_b"), "command_rejected"),
+        (("commands", "discard", "cmd_b", "--reason", "no"), "command_rejected"),
+        (("events", "ignore", "evt_b", "--reason", "no"), "event_ignored"),
+        (("accounts", "hold", "acct_none", "--reason", "no", "--dry-run"), "not_found"),
+    ):
+        done = await cardrail(*refused, "--json")
+        assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (1, code), "a dry run refuses as well"
     assert (await cardrail("commands", "show", "cmd_none")).exit_code == 1
 
 

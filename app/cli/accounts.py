@@ -130,14 +130,20 @@ def hold(
 ) -> None:
     """Stop automation of one account, at once (also without --yes: it is undone by `release`)."""
     _ = yes
-    if dry_run:
-        would(f"hold {account_id}: no command of it leaves", as_json=as_json)
-        return
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.hold(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
 
-    show_thing(at_desk(work, as_json=as_json, change=f"accounts.hold {account_id}", reason=reason), as_json=as_json)
+    made = at_desk(work, as_json=as_json, change=f"accounts.hold {account_id}", reason=reason, dry=dry_run)
+    _told(made, "" if not dry_run else f"hold {account_id}: no command of it leaves", as_json=as_json)
+
+
+def _told(made: dict[str, Any], plan: str, *, as_json: bool) -> None:
+    """What was made, or the plan of what would be."""
+    if plan:
+        would(plan, as_json=as_json)
+    else:
+        show_thing(made, as_json=as_json)
 
 
 @app.command()
@@ -150,14 +156,12 @@ def release(
 ) -> None:
     """Let automation of one account go on."""
     _ = yes
-    if dry_run:
-        would(f"release {account_id}: its waiting commands leave", as_json=as_json)
-        return
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.release(desk.conn, account_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
 
-    show_thing(at_desk(work, as_json=as_json, change=f"accounts.release {account_id}", reason=reason), as_json=as_json)
+    made = at_desk(work, as_json=as_json, change=f"accounts.release {account_id}", reason=reason, dry=dry_run)
+    _told(made, "" if not dry_run else f"release {account_id}: its waiting commands leave", as_json=as_json)
 
 
 @app.command()
@@ -169,19 +173,12 @@ def adopt(
 ) -> None:
     """Take an account that is only followed under our care: automatic commands may then leave for it."""
 
-    async def look(desk: Desk) -> None:
-        await requests.adoptable(desk.conn, account_id, platform=desk.platform)
-
-    if not yes:
-        at_desk(look, as_json=as_json, platform=True)
-        would(f"adopt {account_id}: the programme's steps then run for it", as_json=as_json)
-        return
-
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.adopt(desk.conn, account_id, platform=desk.platform, by=desk.who, at_ms=desk.now_ms())
 
     change = f"accounts.adopt {account_id}"
-    show_thing(at_desk(work, as_json=as_json, change=change, reason=reason, platform=True), as_json=as_json)
+    made = at_desk(work, as_json=as_json, change=change, reason=reason, platform=True, dry=not yes)
+    _told(made, "" if yes else f"adopt {account_id}: the programme's steps then run for it", as_json=as_json)
 
 
 @app.command()
@@ -189,23 +186,12 @@ def retry(account_id: Account, reason: WhyOption, yes: Yes = False, as_json: AsJ
     """Let the step leave at which the account stands: once more after Stripe's refusal, or now that the programme runs it."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        made = await requests.allow(
+        return await requests.allow(
             desk.conn, account_id, programme=desk.programme, by=desk.who, reason=reason, at_ms=desk.now_ms()
         )
-        if not yes:
-            raise _Dry(made["step"])
-        return made
 
-    try:
-        made = at_desk(work, as_json=as_json, change=f"accounts.retry {account_id}" if yes else "", reason=reason)
-    except _Dry as dry:
-        would(f"allow {account_id} one more {dry}", as_json=as_json)
-        return
-    show_thing(made, as_json=as_json)
-
-
-class _Dry(Exception):
-    """Ends a transaction that was only to show what would be."""
+    made = at_desk(work, as_json=as_json, change=f"accounts.retry {account_id}", reason=reason, dry=not yes)
+    _told(made, "" if yes else f"allow {account_id} one more {made['step']}", as_json=as_json)
 
 
 app.command("rebuild")(ops.rebuild_accounts)

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn
@@ -53,7 +54,7 @@ WRONG_USAGE = frozenset(
         ConfigError.default_code,
         *("request_unreadable", "account_unnamed", "account_missing", "not_the_sandbox"),
         *("bad_mode", "bad_replay", "bad_since", "empty_filter", "bad_period", "period_too_long"),
-        *("bad_rules", "bad_url", "unknown_type"),
+        *("bad_rules", "bad_url", "unknown_type", "key_missing"),
     }
 )
 """Codes of what the caller typed, or has set, wrongly: exit 2."""
@@ -107,12 +108,25 @@ def settings(*, as_json: bool = False) -> Settings:
         fail(error, as_json=as_json)
 
 
+class _Dry(Exception):
+    """Ends a transaction that was only to show what would be."""
+
+
 def at_desk(
-    work: Work, *, as_json: bool = False, change: str = "", reason: str | None = None, platform: bool = False
+    work: Work,
+    *,
+    as_json: bool = False,
+    change: str = "",
+    reason: str | None = None,
+    platform: bool = False,
+    dry: bool = False,
 ) -> Any:
     """Run ``work`` in one transaction. A ``change`` (``accounts.hold acct_1``) leaves an audit row, refused too.
+
     ``platform``: it must know the platform's own account, which Stripe is asked for when the settings do not name it.
+    ``dry``: all of it is undone and nothing is noted, so what would be refused is refused here as well.
     """
+    change = "" if dry else change
 
     async def go() -> Any:
         given = settings(as_json=as_json)
@@ -130,13 +144,19 @@ def at_desk(
                     platform=own or "",
                     who=whoami(),
                 )
-                async with conn.transaction():
-                    made = await work(desk)
-                    if change:
-                        action, _, target = change.partition(" ")
-                        result = outcome_of(made)
-                        await audit.note(conn, who=desk.who, action=action, target=target, reason=reason, result=result)
-                    return made
+                made = None
+                with suppress(_Dry):
+                    async with conn.transaction():
+                        made = await work(desk)
+                        if change:
+                            action, _, target = change.partition(" ")
+                            result = outcome_of(made)
+                            await audit.note(
+                                conn, who=desk.who, action=action, target=target, reason=reason, result=result
+                            )
+                        if dry:
+                            raise _Dry
+                return made
             except CardrailError as error:
                 await note_refusal(conn, error, change, reason)
                 raise

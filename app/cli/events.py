@@ -13,6 +13,7 @@ from app.cli.desk import (
     EventStatus,
     Limit,
     WhyOption,
+    Work,
     Yes,
     at_desk,
     show_rows,
@@ -20,7 +21,7 @@ from app.cli.desk import (
     would,
 )
 from app.cli.jobs import in_words, standing
-from app.errors import Conflict, NotFound
+from app.errors import NotFound
 from app.ops import requests
 from app.store import replays as jobs
 from app.store import views
@@ -92,14 +93,9 @@ def ignore_event(event_id: EventId, reason: WhyOption, yes: Yes = False, as_json
     """Close a parked event without effect."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        row = await _event(desk, event_id)
-        if not yes:
-            if row["status"] not in ("parked", "pending"):
-                raise Conflict(f"{event_id} is {row['status']}: only a parked event is ignored.")
-            return {}
         return await requests.ignore_event(desk.conn, event_id, by=desk.who, reason=reason)
 
-    made = at_desk(work, as_json=as_json, change=f"events.ignore {event_id}" if yes else "", reason=reason)
+    made = at_desk(work, as_json=as_json, change=f"events.ignore {event_id}", reason=reason, dry=not yes)
     if yes:
         show_thing(made, as_json=as_json)
     else:
@@ -142,31 +138,40 @@ def retry_command(
     command_id: CommandId, reason: WhyOption = "retried by an operator", yes: Yes = False, as_json: AsJson = False
 ) -> None:
     """Send a parked command again, under its one idempotency key."""
-    if not yes:
-        found = at_desk(lambda desk: _command(desk, command_id), as_json=as_json)
-        would(f"send {found['kind']} of {found['account']} again (it is {found['status']})", as_json=as_json)
-        return
-    made = at_desk(
-        lambda desk: requests.retry_command(desk.conn, command_id, at_ms=desk.now_ms()),
-        as_json=as_json,
-        change=f"commands.retry {command_id}",
-        reason=reason,
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        return await requests.retry_command(desk.conn, command_id, at_ms=desk.now_ms())
+
+    _decide(
+        work, "retry", "send {kind} of {account} again (it is {status})", command_id, reason, yes=yes, as_json=as_json
     )
-    show_thing(made, as_json=as_json)
 
 
 @commands.command("discard")
 def discard_command(command_id: CommandId, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
     """Give a parked command up."""
-    if not yes:
-        found = at_desk(lambda desk: _command(desk, command_id), as_json=as_json)
-        would(f"give up {found['kind']} of {found['account']} (it is {found['status']})", as_json=as_json)
-        return
 
     async def work(desk: Desk) -> dict[str, Any]:
         return await requests.discard_command(desk.conn, command_id, by=desk.who, reason=reason, at_ms=desk.now_ms())
 
-    show_thing(at_desk(work, as_json=as_json, change=f"commands.discard {command_id}", reason=reason), as_json=as_json)
+    _decide(
+        work, "discard", "give up {kind} of {account} (it is {status})", command_id, reason, yes=yes, as_json=as_json
+    )
+
+
+def _decide(work: Work, deed: str, plan: str, command_id: str, reason: str, *, yes: bool, as_json: bool) -> None:
+    """Do it to the command; without ``yes`` it is tried and undone, so what is refused is refused there as well."""
+    before: dict[str, Any] = {}
+
+    async def both(desk: Desk) -> dict[str, Any]:
+        before.update(await _command(desk, command_id))
+        return dict(await work(desk))
+
+    made = at_desk(both, as_json=as_json, change=f"commands.{deed} {command_id}", reason=reason, dry=not yes)
+    if yes:
+        show_thing(made, as_json=as_json)
+    else:
+        would(plan.format_map(before), as_json=as_json)
 
 
 @replays.command("list")

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from app.ops.jobs import FAILURES_MAX
+
 
 def in_words(job: dict[str, Any]) -> dict[str, Any]:
     """The job with its forecast told member by member; without one it stays as it is."""
     told, said = {k: v for k, v in job.items() if k != "forecast"}, job.get("forecast")
+    if job.get("state") == "failed":
+        told["state"] = f"failed (stopped itself after {FAILURES_MAX} failures in a row)"
     if not said:
         return {**told, "forecast": "not looked through yet"} if job.get("state") == "planned" else told
     if not said["complete"]:
@@ -67,6 +71,8 @@ def counted(found: dict[str, Any], name: str) -> dict[str, Any]:
 
 def standing(job: dict[str, Any]) -> str:
     """The state of a job, and what a planned one waits for."""
+    if job["state"] == "failed":
+        return f"failed ({FAILURES_MAX} in a row)"
     if job["state"] != "planned":
         return str(job["state"])
     if job["dry_run"]:

@@ -6,6 +6,7 @@ on the same database, and need Stripe only where they read it.
 
 import asyncio
 import hmac
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -176,7 +177,7 @@ def start_replay(
         _undone(as_json=as_json)
     elif made.get("needs_confirmation") and not as_json:
         out.print(asks_for_a_key(made["id"]), markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1 if made["state"] == "failed" or made.get("failed") else 0)
+    raise typer.Exit(1 if made["state"] in {"failed", "stopped"} or made.get("failed") else 0)
 
 
 @contextmanager
@@ -211,19 +212,15 @@ async def _follow(services: Services, job: str, *, as_json: bool) -> dict[str, A
 def confirm_replay(
     replay_id: Annotated[str, typer.Argument(metavar="REPLAY")],
     reason: WhyOption,
-    key: Annotated[
-        str,
-        typer.Option(
-            prompt="Admin's API key, another than the one that asked", hide_input=True, help="Asked for when not given."
-        ),
-    ],
+    key: Annotated[str | None, typer.Option(help="Absent: asked for, or the first line of what is piped in.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a forced replay run that somebody else asked for."""
+    given = key or ending(_typed_key, as_json=as_json)
 
     async def work(services: Services) -> dict[str, Any]:
         async with services.pool.acquire() as conn, conn.transaction():
-            actor = await _admin(services, conn, key, reason)
+            actor = await _admin(services, conn, given, reason)
             made = await jobs.confirm(conn, replay_id, actor)
             result = {**outcome_of(made), "key": actor.key, "typed_by": whoami()}
             await audit.note(
@@ -232,6 +229,17 @@ def confirm_replay(
         return made
 
     show_thing(run(work, as_json=as_json, change=f"replays.confirm {replay_id}", reason=reason), as_json=as_json)
+
+
+def _typed_key() -> str:
+    """The second key, typed unseen; on stderr and stdin, so that it is in no list of processes and stdout stays JSON."""
+    if sys.stdin.isatty():
+        typed = typer.prompt("Admin's API key, another than the one that asked", hide_input=True, err=True)
+    else:
+        typed = sys.stdin.readline()
+    if not typed.strip():
+        raise BadInput("An admin's key is needed: type it, pipe it in, or give --key.", code="key_missing")
+    return str(typed).strip()
 
 
 async def _admin(services: Services, conn: asyncpg.Connection, key: str, reason: str) -> Actor:

@@ -78,13 +78,18 @@ def of_one(planned: replay.Plan) -> Forecast:
 
 
 def passed_over(row: Mapping[str, Any], mode: str, asked: str | None) -> str | None:
-    """Why a job leaves this event alone, by its status; None when it does not.
+    """Why a job leaves this event alone, by its status or name; None when it does not.
 
-    An ignored event is replayed only by a filter that says so; an applied one needs no ``resume``.
+    An ignored event is replayed only by a filter that says so; an applied one needs no ``resume``; a copy that ``force``
+    appended once is not copied again beside its event, or each such job would double the log.
     """
     if row["status"] == "ignored" and asked != "ignored":
         return "event_ignored"
-    return "event_applied" if row["status"] == "applied" and mode == "resume" else None
+    if row["status"] != "applied" or mode == "state":
+        return None
+    if mode == "resume":
+        return "event_applied"
+    return "event_copied" if replay.COPY in row["event_id"] else None
 
 
 async def foresee(

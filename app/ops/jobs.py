@@ -298,7 +298,10 @@ class Replayer:
                 whole = await replay.found_event(conn, row["event_id"], account)
                 await replay.again(conn, self._parts, whole, mode, job=job["id"])
         except CardrailError as error:
-            return None if error.code in NOT_FAILED else f"{row['event_id']}: {error.message}"
+            if error.code in NOT_FAILED:
+                return None
+            named = row["event_id"] in error.message
+            return error.message if named else f"{row['event_id']}: {error.message}"
         except Exception as error:
             LOG.exception("replay.failed", event_id=row["event_id"], account=account)
             return f"{row['event_id']}: {type(error).__name__}"

@@ -80,10 +80,10 @@ async def answer(
             done += 1
         except CardrailError:
             refused += 1
-    result = {"done": done, "refused": refused, "more": done + refused == AT_ONCE_MAX}
-    target = f"{what} {kind} {code}"
+    result = {"done": done, "refused": refused}
+    target = f"{fingerprint(what, kind, code)} {what} {kind} {code}"
     await audit.note(conn, who=actor.who, action=f"parked.{answer_}", target=target, reason=actor.reason, result=result)
-    return result
+    return {**result, "more": done + refused == AT_ONCE_MAX}
 
 
 async def _one(conn: asyncpg.Connection, what: str, found: str, answer_: str, actor: Actor, at_ms: int) -> None:

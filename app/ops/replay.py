@@ -33,6 +33,8 @@ SUPPRESSED = {
     "code": "suppressed_by_replay",
     "message": "A replay in mode state folded the event; `cardrail commands retry` lets this command leave.",
 }
+COPY = "~"
+"""Stands in the name of a copy that ``force`` appended, between the event's own name and the job's."""
 NEVER_FORCED = ("hold.", "attempt.", "account.repaired")
 """Events that say what a person decided at that moment: never repeated."""
 
@@ -242,7 +244,7 @@ async def again(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode:
     account, event_id = row["account_id"], row["event_id"]
     if row["status"] == "applied":
         if mode == "force":
-            await rebuilds.copy_event(conn, account, event_id, f"{event_id}~{job or uuid4().hex[:12]}")
+            await rebuilds.copy_event(conn, account, event_id, f"{event_id}{COPY}{job or uuid4().hex[:12]}")
         return "appended" if mode == "force" else "compared"
     if mode == "state":
         await _effect_only(conn, parts, row)
@@ -256,7 +258,7 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
     """Write the effect of an event that had none yet, under the account's lease, and park what it would send."""
     _, unreadable = _understood(work_of(row))
     if unreadable is not None:
-        raise Conflict(f"{row['event_id']} cannot be folded: {unreadable}.", code="event_unreadable")
+        raise Conflict(f"{row['event_id']} cannot be folded: {unreadable.rstrip('.')}.", code="event_unreadable")
     account, token = row["account_id"], uuid4()
     await rebuild.take_lease(conn, account, token)
     try:
@@ -269,7 +271,9 @@ async def _effect_only(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row
             story = await _story(conn, parts, account, one.happenings)
             one.told = fold(story, one.happenings)
             if one.told.refused and not one.told.changed:
-                raise Conflict(f"{row['event_id']} is refused: {one.told.refused[0][1]}.", code="event_refused")
+                raise Conflict(
+                    f"{row['event_id']} is refused: {one.told.refused[0][1].rstrip('.')}.", code="event_refused"
+                )
             known = await _known(conn, account, one.told)
             under = policy.fingerprint(parts.programme)
             batch = Batch({account: story}, await states.load_accounts(conn, [account]), under)

@@ -244,6 +244,13 @@ CODES: tuple[Code, ...] = (
     Code("embedded_database_failed", 503, "The embedded PostgreSQL did not start.", "See its log.", ("cli",)),
     Code("not_the_sandbox", 400, "Purchases are simulated in the sandbox only.", "Unset `STRIPE_API_KEY`.", ("cli",)),
     Code("account_missing", 400, "`--repair` takes one account.", "Name it.", ("cli",)),
+    Code(
+        "key_missing",
+        400,
+        "A second key confirms, and none was given.",
+        "Type it, pipe it in or give `--key`.",
+        ("cli",),
+    ),
     # Subscriptions to notices
     Code(
         "subscription_disabled",

@@ -1,11 +1,15 @@
 """The on-call part of the command line over a real database: dry first, done with --yes, and kept with who and why."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
+from app.cli import build
+from app.ops.jobs import FAILURES_MAX
 from app.store.views import parsed
 from app.wiring import Services
 from tests.flow.test_apply import deliver
@@ -98,6 +102,37 @@ async def test_a_list_of_replays_says_what_a_planned_one_waits_for(desk: Service
     assert "planned (dry" in (await cardrail("replays", "list")).output  # a narrow terminal folds the rest
 
 
+async def test_a_confirmation_without_a_key_is_wrong_usage_and_a_piped_one_is_taken(desk: Services) -> None:
+    made = await told("replays", "start", "--account", "acct_1")
+    confirm = ("replays", "confirm", made["id"], "--reason", "r", "--json")
+    none = await cardrail(*confirm)
+    assert (none.exit_code, json.loads(none.stdout)["error"]["code"]) == (2, "key_missing")
+    key = (await told("keys", "create", "--scope", "admin", "--name", "bob"))["key"]
+    piped = await asyncio.to_thread(CliRunner().invoke, build(), list(confirm), f"{key}\n")
+    assert (piped.exit_code, json.loads(piped.stdout)["error"]["code"]) == (1, "replay_dry_run")
+
+
+async def test_a_job_that_stops_itself_says_so_and_names_its_event_once(desk: Services) -> None:
+    for _ in range(FAILURES_MAX + 1):
+        await deliver(desk.pool, "issuing_card.created", None)
+    await desk.pool.execute("UPDATE events SET status = 'parked'")
+    done = await cardrail("replays", "start", "--status", "parked", "--mode", "state", "--yes", "--json")
+    made = json.loads(done.stdout)
+    assert (done.exit_code, made["state"], made["done"], made["failed"]) == (1, "failed", FAILURES_MAX, FAILURES_MAX)
+    assert made["last_error"].count("evt_") == 1
+    assert not made["last_error"].endswith("..")
+    assert f"stopped itself after {FAILURES_MAX} failures" in (await cardrail("replays", "show", made["id"])).output
+
+
+async def test_a_held_platform_is_told_by_the_doctor_since_it_stands_in_no_list(desk: Services) -> None:
+    await desk.pool.execute("INSERT INTO accounts (account_id) VALUES ('acct_platform')")
+    await told("accounts", "hold", "acct_platform", "--reason", "by mistake")
+    assert (await told("accounts", "list", "--held"))["data"] == []
+    checks = {one["check"]: one for one in json.loads((await cardrail("doctor", "--json")).stdout)["checks"]}
+    assert "by mistake" in checks["platform hold"]["says"]
+    assert "accounts release acct_platform" in checks["platform hold"]["do"]
+
+
 async def test_a_replay_without_a_mode_fits_the_event(desk: Services) -> None:
     await deliver(desk.pool, "issuing_card.created", None)
     await desk.pool.execute("INSERT INTO accounts (account_id) SELECT account_id FROM events")
@@ -117,7 +152,10 @@ async def test_everything_of_a_fingerprint_is_answered_at_once(desk: Services) -
     assert (await told("parked", "retry", group["fingerprint"], "--yes"))["done"] == 2
     assert await desk.pool.fetchval("SELECT count(*) FROM events WHERE status = 'pending'") == 2
     assert (await cardrail("parked", "ignore", "pk_none", "--reason", "r", "--yes")).exit_code == 1
-    assert [row[0] for row in await noted(desk)] == ["parked.retry"]
+    assert [row[:2] for row in await noted(desk)] == [
+        ("parked.retry", f"{group['fingerprint']} event issuing_card.created no_object")
+    ]
+    assert await outcomes(desk) == [{"done": 2, "refused": 0}]
 
 
 async def test_stuck_accounts_are_those_past_a_deadline_or_with_something_parked(desk: Services) -> None:

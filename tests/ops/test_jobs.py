@@ -83,6 +83,19 @@ async def test_a_dry_run_of_many_says_what_would_move_leave_and_be_suppressed(se
     assert await jobs.Replayer(services).poll() is False
 
 
+async def test_a_copy_is_not_copied_again_beside_its_event(services: Services, drain: Drain) -> None:
+    """Else each forced job over the same filter would double the log."""
+    await deliver(services.pool, "issuing_card.created", card())
+    await drain()
+    for copies in (1, 2):
+        made = await start(services, {"type": "issuing_card.created"}, "force")
+        assert (await run(services, made["id"]))["state"] == "finished"
+        await drain()
+        assert await services.pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'") == 1 + copies
+    said = (await start(services, {"type": "issuing_card.created"}, "force", dry_run=True))["forecast"]
+    assert said["passed_over"] == {"event_copied": 2}
+
+
 async def test_in_mode_state_nothing_would_leave(services: Services) -> None:
     await fundable(services)
     said = (await start(services, {"status": "parked"}, "state", dry_run=True))["forecast"]

@@ -6,8 +6,9 @@ from app.config import SANDBOX_WEBHOOK_SECRET
 from app.machines.programme import Programme
 from app.ops.doctor.check import Check, worse_than
 from app.ops.parts import Parts
-from app.store import keys, outbox, platform
+from app.store import controls, keys, outbox, platform
 from app.store.db import Connection
+from app.store.views import parsed
 
 CAP_WARN, CAP_FULL = 0.8, 1.0
 EXPIRES_SOON = timedelta(days=14)
@@ -16,8 +17,8 @@ EXPIRES_SOON = timedelta(days=14)
 async def look(conn: Connection, parts: Parts) -> list[Check]:
     """The programme's caps, how much of the day's is used, and the keys."""
     programme = parts.programme
-    own = await _platform(conn, parts)
-    return [*plausible(programme), await _today(conn, programme), own, *await _keys(conn, parts)]
+    own = [await _platform(conn, parts), *await _platform_hold(conn, parts.platform_account)]
+    return [*plausible(programme), await _today(conn, programme), *own, *await _keys(conn, parts)]
 
 
 def plausible(programme: Programme) -> list[Check]:
@@ -57,8 +58,27 @@ async def _platform(conn: Connection, parts: Parts) -> Check:
     says = f"{usd / 100:,.2f} USD available, {found.waiting_for_balance} fundings wait for more"
     if usd < threshold or found.waiting_for_balance:
         do = "send money to an address of GET /v1/platform; what waits goes on by itself"
+        if not await platform.addresses(conn, parts.platform_account):
+            do = f"it has no address yet: POST /v1/platform/addresses; then {do}"
         return Check(check="platform balance", state="warning", says=says, do=do)
     return Check(check="platform balance", state="ok", says=says)
+
+
+async def _platform_hold(conn: Connection, account: str) -> list[Check]:
+    """A held platform enrolls nobody, and stands in no list of accounts."""
+    row = await controls.find_account(conn, account)
+    hold = parsed(row["hold"]) if row is not None else None
+    if not hold:
+        return []
+    says = f"held by {hold.get('by')}: {hold.get('reason')}; no account is created meanwhile"
+    return [
+        Check(
+            check="platform hold",
+            state="warning",
+            says=says,
+            do=f"cardrail accounts release {account} --reason WHY --yes",
+        )
+    ]
 
 
 async def _keys(conn: Connection, parts: Parts) -> list[Check]:
