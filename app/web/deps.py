@@ -33,6 +33,9 @@ READ_MAX_S = 8.0
 WRITE_MAX_S = 15.0
 """How long one request may keep a connection: then the database is taken for hanging, and the answer is 503."""
 
+TOLD = ("id", "state", "on")
+"""What the audit keeps of what was made: how it is called and how it stands."""
+
 Row = Mapping[str, Any]
 
 
@@ -282,7 +285,7 @@ class Write:
                 action=self.action,
                 target=self.target,
                 reason=reason,
-                result={"id": made.get("id"), "key": self.principal.id},
+                result={**{name: made[name] for name in TOLD if name in made}, "key": self.principal.id},
             )
             answer = Json(made, status, {"Location": made["href"]} if "href" in made else None)
             if asked is not None:

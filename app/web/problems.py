@@ -134,6 +134,7 @@ async def _http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = _allowed(request) or headers.get("Allow", "GET")
+        detail = f"This route has no {request.method}, only: {headers['Allow']}."
     return answer(error.status_code, code, detail, headers)
 
 

@@ -127,6 +127,8 @@ class Accepted(BaseModel):
 class EnrollmentAccepted(Accepted):
     """An enrollment was taken, or stands since an earlier request with the same reference."""
 
+    id: str = Field(description="Name of the enrollment.", examples=["enr_0f3a2b1c4d5e6f708192a3b4"])
+    href: str = Field(description="What to poll.", examples=["/v1/enrollments/enr_0f3a2b1c4d5e6f708192a3b4"])
     account: str | None = Field(description="The account, once Stripe made it.", examples=["acct_1SMxConnDemo"])
 
 

@@ -27,6 +27,7 @@ LAID_OUT = {
 BODIES: dict[str, dict[str, Any]] = {
     "create_subscription": {"url": "https://127.0.0.1:9/notices", "types": ["*"]},
     "change_subscription": {"description": "changed"},
+    "start_backfill": {"account": ACCOUNT, "since": "2026-11-24T10:00:00Z", "dry_run": False, "reason": "r"},
     "start_reconciliation": {"account": ACCOUNT, "dry_run": False, "reason": "r"},
     "start_replay": {"filter": {"account": ACCOUNT}, "dry_run": False, "reason": "r", "rate": 1},
 }

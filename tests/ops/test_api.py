@@ -58,6 +58,44 @@ async def test_a_bulk_replay_of_nothing_that_can_be_is_refused(api: httpx.AsyncC
 async def test_a_reason_of_blanks_is_none(api: httpx.AsyncClient) -> None:
     answer = await api.put("/v1/brakes/create_card", json={"on": True, "reason": "  "})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "reason")
+    answer = await api.delete("/v1/accounts/acct_1/hold", params={"reason": " "})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "reason")
+
+
+async def test_who_undoes_something_may_say_why_in_the_body_or_the_query(
+    services: Services, api: httpx.AsyncClient
+) -> None:
+    await services.pool.execute("INSERT INTO accounts (account_id, state, enrolled) VALUES ('acct_1', 'live', true)")
+    await services.pool.execute(
+        "INSERT INTO objects (account_id, object_id, kind, state, data, observed_at)"
+        " VALUES ('acct_1', 'ic_1', 'card', 'inactive', '{}', now())"
+    )
+    thaw = "/v1/accounts/acct_1/cards/ic_1/freezes"
+    assert (await api.request("DELETE", thaw, json={"reason": "found again"})).status_code == 202
+    assert (await api.delete(thaw, params={"reason": "asked twice"})).status_code == 202
+    assert (await api.delete(thaw)).status_code == 202
+    rows = await services.pool.fetch("SELECT reason FROM operator_actions ORDER BY id")
+    assert [row["reason"] for row in rows] == ["found again", "asked twice", None]
+
+
+async def test_the_audit_says_whether_a_brake_was_set_or_let_go(services: Services, api: httpx.AsyncClient) -> None:
+    for on in (True, False):
+        assert (await api.put("/v1/brakes/create_card", json={"on": on, "reason": "r"})).status_code == 200
+    rows = await services.pool.fetch("SELECT result FROM operator_actions ORDER BY id")
+    assert [parsed(row["result"])["on"] for row in rows] == [True, False]
+
+
+async def test_a_backfill_of_an_account_that_is_not_there_is_404(services: Services, api: httpx.AsyncClient) -> None:
+    body = {"since": "2026-11-24T10:00:00Z", "account": "acct_none", "dry_run": False, "reason": "r"}
+    answer = await api.post("/v1/backfills", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert await services.pool.fetchval("SELECT count(*) FROM operator_actions") == 0
+
+
+async def test_a_method_that_a_route_does_not_have_is_told_with_those_it_has(api: httpx.AsyncClient) -> None:
+    answer = await api.put("/v1/accounts/acct_1/hold", json={"reason": "r"})
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.json()["detail"] == "This route has no PUT, only: POST, DELETE."
 
 
 async def test_an_account_is_rebuilt_and_repaired(services: Services, api: httpx.AsyncClient, drain: Drain) -> None:

@@ -36,7 +36,7 @@ async def test_a_bulk_replay_is_dry_then_started_then_stopped(sit: Sit, services
     dry = made.headers["location"]
     assert "dry run" in await desk.see(dry)
     running = await desk.fill(dry, "Start it in mode resume", reason="fixed")
-    page = await desk.done(running.headers["location"], "Stop")
+    page = await desk.done(running.headers["location"], "Stop", reason="does harm")
     assert "Stopped. What it did stays done." in page
     states = await services.pool.fetch("SELECT state, dry_run, rate FROM replays ORDER BY created_at")
     assert [tuple(row) for row in states] == [("planned", True, 10), ("stopped", False, 10)]

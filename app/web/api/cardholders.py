@@ -18,6 +18,7 @@ from app.web.api.cards import ask
 from app.web.api.enrollments import Billing, Cardholder, Company, Dob, Email, Terms
 from app.web.api.spending import CardholderSpendingControls
 from app.web.deps import Svc, Write, Writing
+from app.web.reasons import Why
 
 router = APIRouter(tags=["cardholders"])
 
@@ -98,10 +99,10 @@ async def deactivate_cardholder(
 
 @router.delete("/accounts/{account_id}/cardholders/{cardholder}/deactivations", **Asked)
 async def activate_cardholder(
-    services: Svc, write: Writing, account_id: AccountPath, cardholder: HolderPath
+    services: Svc, write: Writing, account_id: AccountPath, cardholder: HolderPath, why: Why
 ) -> Response:
     """Let the cardholder's cards work again."""
-    return await _change(services, write, account_id, cardholder, {"status": "active"}, None)
+    return await _change(services, write, account_id, cardholder, {"status": "active"}, why)
 
 
 async def _change(

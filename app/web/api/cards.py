@@ -21,6 +21,7 @@ from app.web.api.spending import SpendingControls
 from app.web.claims import nothing
 from app.web.deps import Svc, Write, Writing
 from app.web.problems import documented
+from app.web.reasons import Why, words
 
 router = APIRouter(tags=["cards"])
 
@@ -176,9 +177,9 @@ async def freeze_card(
 
 
 @router.delete("/accounts/{account_id}/cards/{card}/freezes", **Asked)
-async def thaw_card(services: Svc, write: Writing, account_id: AccountPath, card: CardPath) -> Response:
+async def thaw_card(services: Svc, write: Writing, account_id: AccountPath, card: CardPath, why: Why) -> Response:
     """Bring a frozen card back."""
-    return await _change(services, write, account_id, card, {"status": "active"})
+    return await _change(services, write, account_id, card, {"status": "active"}, why, words(why))
 
 
 @router.post("/accounts/{account_id}/cards/{card}/cancellations", **Asked)

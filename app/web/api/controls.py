@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path
 from pydantic import Field
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from app.web import schemas
 from app.web.api.accounts import AccountPath
 from app.web.deps import Page, Reader, Svc, Writing, page, reading
 from app.web.problems import documented
+from app.web.reasons import Why
 
 router = APIRouter(tags=["controls"])
 Wrong = documented(400, 401, 403, 404, 409, 422)
@@ -41,20 +42,18 @@ async def release_hold(
     services: Svc,
     write: Writing,
     account_id: AccountPath,
-    body: Annotated[schemas.Reason | None, Body()] = None,
-    reason: Annotated[
-        str | None, Query(min_length=1, max_length=500, description="Why, when no body is sent.", examples=["Checked"])
-    ] = None,
+    why: Why,
 ) -> Response:
     """Let automation go on where it stopped. The reason comes in the body or the query."""
-    why = body.reason if body is not None else reason
     if why is None:
         errors = [{"field": "reason", "message": "Field required"}]
         raise BadInput("reason: Field required", code="invalid", status=422, details={"errors": errors})
     return await write.do(
-        lambda conn: requests.release(conn, account_id, by=write.principal.name, reason=why, at_ms=services.clock()),
-        schemas.Reason(reason=why),
-        reason=why,
+        lambda conn: requests.release(
+            conn, account_id, by=write.principal.name, reason=why.reason, at_ms=services.clock()
+        ),
+        why,
+        reason=why.reason,
     )
 
 

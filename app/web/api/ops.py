@@ -6,10 +6,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from app.errors import NotFound
 from app.ops import backfill, rebuild, reconcile
+from app.store import views
 from app.web import schemas
 from app.web.api.accounts import AccountPath
-from app.web.deps import Svc, Writing
+from app.web.deps import Svc, Writing, reading
 from app.web.problems import documented
 
 router = APIRouter(tags=["operations"])
@@ -77,10 +79,17 @@ async def start_reconciliation(services: Svc, write: Writing, body: Reconciliati
 @router.post("/backfills", status_code=202, response_model=Found, responses=Wrong)
 async def start_backfill(services: Svc, write: Writing, body: Backfill) -> Response:
     """Read Stripe's event lists; without `dry_run` what is missing comes into the log."""
-    actor, accounts = write.actor(body.reason), None if body.account is None else [body.account]
+    actor, account = write.actor(body.reason), body.account
+    own = account is None or account == services.platform_account
+    accounts = None if account is None else [] if own else [account]
 
     async def work() -> dict[str, Any]:
-        found = await backfill.backfill(services, body.since, actor, yes=not body.dry_run, accounts=accounts)
+        async with reading(services) as conn:
+            if account is not None and await views.account_state(conn, account) is None:
+                raise NotFound(f"There is no account {account}.")
+        found = await backfill.backfill(
+            services, body.since, actor, yes=not body.dry_run, accounts=accounts, platform=own
+        )
         return found.report()
 
     return await write.apart(work, body)

@@ -12,6 +12,7 @@ from app.web import schemas
 from app.web.api.accounts import AccountPath
 from app.web.api.actions import Asked, BankAccount, Wallet
 from app.web.deps import AdminWriting, Svc, Write, Writing
+from app.web.reasons import Why
 from app.wiring import Services
 
 router = APIRouter(tags=["actions"])
@@ -71,10 +72,10 @@ async def archive_payout_method(
 
 @router.delete("/accounts/{account_id}/payout-methods/{payout_method}/archives", **Asked)
 async def unarchive_payout_method(
-    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named, why: Why
 ) -> Response:
     """Bring an archived payout method back."""
-    return await _change(write, services, account_id, payout_method, "unarchive_payout_method", "payout_method", None)
+    return await _change(write, services, account_id, payout_method, "unarchive_payout_method", "payout_method", why)
 
 
 @router.post("/accounts/{account_id}/payout-methods/{payout_method}/disables", **Asked)
@@ -87,11 +88,11 @@ async def disable_payout_method(
 
 @router.delete("/accounts/{account_id}/payout-methods/{payout_method}/disables", **Asked)
 async def set_payout_method_up_again(
-    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named
+    services: Svc, write: Writing, account_id: AccountPath, payout_method: Named, why: Why
 ) -> Response:
     """Set a disabled payout method up for transfers again, by a setup intent of its own."""
     action = "create_outbound_setup_intent"
-    return await _change(write, services, account_id, payout_method, action, "payout_method", None)
+    return await _change(write, services, account_id, payout_method, action, "payout_method", why)
 
 
 @router.post("/accounts/{account_id}/transfers/{transfer}/cancellations", **Asked)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from app.store import replays
 from app.web import schemas
 from app.web.deps import AdminWriting, IfNoneMatch, Page, Reader, Svc, Writing, page, polled, reading
 from app.web.problems import UNCHANGED, documented
+from app.web.reasons import Why, words
 
 router = APIRouter(tags=["replays"])
 
@@ -120,12 +121,10 @@ async def start_replay(services: Svc, write: Writing, body: BulkReplay) -> Respo
 async def stop_replay(
     write: Writing,
     replay_id: JobPath,
-    reason: Annotated[
-        str | None, Query(min_length=1, max_length=500, description="Why; kept in the audit.", examples=["Does harm"])
-    ] = None,
+    why: Why,
 ) -> Response:
     """Stop a bulk replay; what it did stays done."""
-    return await write.do(lambda conn: jobs.stop(conn, replay_id), reason=reason)
+    return await write.do(lambda conn: jobs.stop(conn, replay_id), why, reason=words(why))
 
 
 @router.post("/replays/{replay_id}/confirmations", status_code=202, response_model=schemas.Accepted, responses=Wrong)

@@ -16,6 +16,7 @@ from app.store import subscriptions as stored
 from app.web import schemas
 from app.web.deps import AdminWriting, Json, Operator, Page, Svc, page, reading
 from app.web.problems import documented
+from app.web.reasons import Why, words
 
 router = APIRouter(prefix="/subscriptions", tags=["subscriptions"])
 outward = APIRouter(tags=["subscriptions"])
@@ -237,9 +238,9 @@ async def change_subscription(
 
 
 @router.delete("/{subscription_id}", status_code=202, response_model=schemas.Accepted, responses=Wrong)
-async def delete_subscription(write: AdminWriting, subscription_id: SubscriptionPath) -> Response:
+async def delete_subscription(write: AdminWriting, subscription_id: SubscriptionPath, why: Why) -> Response:
     """Delete a subscription with its deliveries."""
-    return await write.do(lambda conn: subscriptions.remove(conn, subscription_id))
+    return await write.do(lambda conn: subscriptions.remove(conn, subscription_id), why, reason=words(why))
 
 
 @router.post("/{subscription_id}/secrets", status_code=201, response_model=SecretMade, responses=Wrong)

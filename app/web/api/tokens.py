@@ -11,6 +11,7 @@ from app.web.api.accounts import AccountPath
 from app.web.api.actions import Asked
 from app.web.api.cards import ask
 from app.web.deps import Svc, Write, Writing
+from app.web.reasons import Why
 
 router = APIRouter(tags=["tokens"])
 
@@ -26,9 +27,9 @@ async def suspend_token(
 
 
 @router.delete("/accounts/{account_id}/tokens/{token}/suspensions", **Asked)
-async def resume_token(services: Svc, write: Writing, account_id: AccountPath, token: TokenPath) -> Response:
+async def resume_token(services: Svc, write: Writing, account_id: AccountPath, token: TokenPath, why: Why) -> Response:
     """Let the card in this wallet work again."""
-    return await _become(services, write, account_id, token, "active", None)
+    return await _become(services, write, account_id, token, "active", why)
 
 
 @router.post("/accounts/{account_id}/tokens/{token}/deletions", **Asked)

@@ -43,7 +43,7 @@ def _count(given: str) -> object:
 
 async def stop_replay(visit: Visit) -> Response:
     name, handler = visit.part("replay_id"), of_replays.stop_replay
-    await handler(visit.write("DELETE", handler, f"/v1/replays/{name}"), name)
+    await handler(visit.write("DELETE", handler, f"/v1/replays/{name}"), name, visit.reason)
     return visit.back(path("replays", name), "replay_stopped")
 
 
