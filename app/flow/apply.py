@@ -7,8 +7,6 @@ nothing. An event that cannot be folded is parked with its reason and stops nobo
 
 import asyncio
 import contextlib
-import random
-import string
 from collections.abc import AsyncIterator, Callable, Mapping
 from uuid import UUID, uuid4
 
@@ -29,7 +27,7 @@ from app.machines.programme import Programme
 from app.machines.registry import MACHINES
 from app.machines.story import Story, fold
 from app.store import outbox, platform, programmes, states
-from app.store.db import Pool
+from app.store.db import Connection, Pool
 from app.stripe import catalog, translate
 from app.stripe.client import Stripe
 from app.stripe.translate import Poisoned
@@ -45,6 +43,8 @@ CANNOT_BE_WRITTEN = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationErro
 
 READING_MAX = 8
 """So many batches may wait for readings at once, each of other accounts."""
+NO_PLACE_S = 0.25
+"""So long a place for readings is waited for before accounts that need none go on alone."""
 WOKEN_MAX = 1_000
 LEASE_S = 15.0
 RENEW_S = 5.0
@@ -52,6 +52,10 @@ RENEW_S = 5.0
 
 class _MustRead(Exception):
     """These accounts go on only with a reading of Stripe."""
+
+    def __init__(self, accounts: set[str]) -> None:
+        super().__init__()
+        self.accounts = accounts
 
 
 class Applier:
@@ -89,7 +93,7 @@ class Applier:
         self._platform = platform_account
         self._on_commands = on_commands
         self._on_lines = on_lines
-        self._rng = random.Random()
+        self._after = ""
         self._places = Places(READING_MAX, on_free)
 
     async def settle(self) -> None:
@@ -103,15 +107,12 @@ class Applier:
     async def poll(self) -> bool:
         """Apply one batch. True when there was work, so more may be waiting.
 
-        Accounts whose events need a reading of Stripe go on beside it: a Stripe that hangs holds up no others.
+        Accounts whose events need a reading of Stripe go on beside it: a Stripe that hangs holds up no others. When all
+        places for readings are taken, those accounts are left for later.
         """
-        await self._places.free()
-        token = uuid4()
+        free, token = await self._places.free(NO_PLACE_S), uuid4()
         async with self._pool.acquire() as conn:
-            pivot = self._pivot()
-            leased = await states.claim(conn, token=token, pivot=pivot, accounts_max=ACCOUNTS_MAX, lease_s=LEASE_S)
-            if not leased and pivot:
-                leased = await states.claim(conn, token=token, pivot="", accounts_max=ACCOUNTS_MAX, lease_s=LEASE_S)
+            leased = await self._claim(conn, token)
             if not leased:
                 return False
             share = max(8, min(PER_ACCOUNT_MAX, EVENTS_MAX // len(leased)))
@@ -120,16 +121,50 @@ class Applier:
         work = [work_of(row) for row in rows]
         self._reader.plan(work, known)
         reading = {one.stored.account_id for one in work if one.reads}
-        if reading:
-            self._places.start(self._lot(token, *_part(reading, leased, work), known))
-        quick = [account for account in leased if account not in reading]
+        left = await self._beside(token, reading, leased, work, known, free=free)
+        quick = set(leased) - reading
         if quick:
-            part = _part(set(quick), leased, work)
             try:
-                await self._lot(token, *part, known, may_read=False)
-            except _MustRead:
-                self._places.start(self._lot(token, *part, known))
-        return True
+                await self._lot(token, *_part(quick, leased, work), known, may_read=False)
+            except _MustRead as refused:
+                left = await self._beside(token, refused.accounts, leased, work, known, free=left)
+                quick -= refused.accounts
+                if quick:
+                    await self._lot(token, *_part(quick, leased, work), known, may_read=False)
+        return bool(free or quick or self._after)
+
+    async def _beside(
+        self,
+        token: UUID,
+        accounts: set[str],
+        leased: list[str],
+        work: list[Work],
+        known: Mapping[str, states.Row],
+        *,
+        free: int,
+    ) -> int:
+        """Let these accounts go on with readings in a place of their own; without a free one they are given back.
+        Returns how many places are left.
+        """
+        if accounts and free:
+            self._places.start(self._lot(token, *_part(accounts, leased, work), known))
+            return free - 1
+        if accounts:
+            async with self._pool.acquire() as conn:
+                await states.release(conn, token, sorted(accounts))
+        return free
+
+    async def _claim(self, conn: Connection, token: UUID) -> list[str]:
+        """Lease accounts with due events, from where the last claim stopped; past those that others hold, once around."""
+        rounds = 2 if self._after else 1
+        while rounds:
+            leased, self._after = await states.claim(
+                conn, token=token, after=self._after, accounts_max=ACCOUNTS_MAX, lease_s=LEASE_S
+            )
+            if leased:
+                return leased
+            rounds -= not self._after
+        return []
 
     async def _lot(
         self,
@@ -162,10 +197,6 @@ class Applier:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-    def _pivot(self) -> str:
-        """A random place to start the walk: ids share a prefix, so the walk starts within it."""
-        return "acct_" + self._rng.choice(string.digits + string.ascii_letters)
 
     async def _one_by_one(
         self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row], why: Exception
@@ -214,7 +245,7 @@ class Applier:
         again = self._fold(stories, work)
         if again:
             if not may_read:
-                raise _MustRead
+                raise _MustRead({one.stored.account_id for one, _ in again})
             await self._reader.settle_refusals(again)
             for one in work:
                 self._translate(one)

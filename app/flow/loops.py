@@ -54,12 +54,12 @@ class Places:
         self._taken: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
 
-    async def free(self) -> int:
-        """How many places are free, once one is."""
+    async def free(self, within_s: float | None = None) -> int:
+        """How many places are free, once one is, or ``within_s`` have passed."""
         if len(self._taken) >= self._places:
-            await asyncio.wait(self._taken, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._taken, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         self._raise()
-        return self._places - len(self._taken)
+        return max(0, self._places - len(self._taken))
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Let it go on in a place of its own."""

@@ -20,17 +20,20 @@ JOURNAL_WITHIN_S = 60.0
 """A transaction older than this may not begin to write the journal."""
 
 
-async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int, lease_s: float) -> list[str]:
-    """Lease up to ``accounts_max`` accounts with due events, by compare-and-set.
+async def claim(
+    conn: Connection, *, token: UUID, after: str, accounts_max: int, lease_s: float
+) -> tuple[list[str], str]:
+    """Lease those that are free of the next ``accounts_max`` accounts with due events, by compare-and-set; and the last
+    account that was looked at, empty when none stands behind it.
 
-    Walks the index of pending events account by account from ``pivot`` on, so a large backlog of one account costs one
-    step, and no account is always last.
+    Walks the index of pending events account by account behind ``after``, so a large backlog of one account costs one
+    step. A caller that goes on where it stopped leaves none out.
     """
     rows = await conn.fetch(
         """
         WITH RECURSIVE due AS (
             (SELECT account_id, 1 AS n FROM events
-              WHERE status = 'pending' AND due_at <= now() AND account_id >= $1 ORDER BY account_id LIMIT 1)
+              WHERE status = 'pending' AND due_at <= now() AND account_id > $1 ORDER BY account_id LIMIT 1)
             UNION ALL
             SELECT next.account_id, due.n + 1 FROM due, LATERAL (
                 SELECT account_id FROM events
@@ -40,12 +43,12 @@ async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int,
         )
         SELECT account_id FROM due
         """,
-        pivot,
+        after,
         accounts_max,
     )
     wanted = [row["account_id"] for row in rows]
     if not wanted:
-        return []
+        return [], ""
     await open_logs(conn, wanted)
     leased = await conn.fetch(
         """
@@ -61,7 +64,7 @@ async def claim(conn: Connection, *, token: UUID, pivot: str, accounts_max: int,
         token,
         lease_s,
     )
-    return [row["account_id"] for row in leased]
+    return [row["account_id"] for row in leased], wanted[-1] if len(wanted) == accounts_max else ""
 
 
 async def open_logs(conn: Connection, accounts: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from app.flow.apply import Applier
+from app.flow.apply import ACCOUNTS_MAX, READING_MAX, Applier
 from app.machines.events import AccountEnrolled
 from app.machines.programme import Programme
 from app.store import log, states
@@ -143,8 +143,8 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(pool: Pool) -> None:
     await deliver(pool, "issuing_card.created", card())
     ours, theirs = uuid4(), uuid4()
     async with pool.acquire() as conn:
-        assert await states.claim(conn, token=ours, pivot="", accounts_max=10, lease_s=60) == ["acct_1"]
-        assert await states.claim(conn, token=theirs, pivot="", accounts_max=10, lease_s=60) == []
+        assert (await states.claim(conn, token=ours, after="", accounts_max=10, lease_s=60))[0] == ["acct_1"]
+        assert (await states.claim(conn, token=theirs, after="", accounts_max=10, lease_s=60))[0] == []
         await conn.execute("UPDATE accounts SET lease_token = $1", theirs)
         row = (await states.load_accounts(conn, ["acct_1"]))["acct_1"]
         written = states.AccountRow("acct_1", "live", row["since"], b"{}", False, None, 1, 1, True)
@@ -155,8 +155,8 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(pool: Pool) -> None:
 async def test_an_expired_lease_is_taken_over(pool: Pool) -> None:
     await deliver(pool, "issuing_card.created", card())
     async with pool.acquire() as conn:
-        await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=-1)
-        assert await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=60) == ["acct_1"]
+        await states.claim(conn, token=uuid4(), after="", accounts_max=10, lease_s=-1)
+        assert (await states.claim(conn, token=uuid4(), after="", accounts_max=10, lease_s=60))[0] == ["acct_1"]
 
 
 async def test_one_account_with_a_large_backlog_does_not_hide_the_others(pool: Pool) -> None:
@@ -164,7 +164,7 @@ async def test_one_account_with_a_large_backlog_does_not_hide_the_others(pool: P
         await deliver(pool, "issuing_card.created", card(), account="acct_a")
     await deliver(pool, "issuing_card.created", card(), account="acct_b")
     async with pool.acquire() as conn:
-        leased = await states.claim(conn, token=uuid4(), pivot="", accounts_max=10, lease_s=60)
+        leased, _ = await states.claim(conn, token=uuid4(), after="", accounts_max=10, lease_s=60)
     assert sorted(leased) == ["acct_a", "acct_b"]
 
 
@@ -237,6 +237,30 @@ async def test_a_reading_that_hangs_delays_no_other_account(pool: Pool) -> None:
                 while await pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'") <= n:
                     await worker.poll()
         assert await pool.fetchval("SELECT status FROM events WHERE account_id = 'acct_hangs'") == "pending"
+        await worker.close(0)
+        await client.close()
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("hanging", [ACCOUNTS_MAX, READING_MAX * ACCOUNTS_MAX + 1], ids=["a_batch", "all_places"])
+async def test_readings_that_hang_delay_no_other_account_however_many_they_are(pool: Pool, hanging: int) -> None:
+    """Stripe's ids all begin alike, so the account that comes last in the index stands behind all that hang."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+
+    for n in range(hanging):
+        await deliver_thin(pool, f"acct_1{n:04}")
+    await deliver(pool, "issuing_card.created", card(), account="acct_1z")
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        client = Stripe("sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "2026-10-14.preview")
+        worker = applier_of(pool, client)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await pool.fetchval("SELECT count(*) FROM events WHERE status = 'applied'"):
+                await worker.poll()
+        assert await pool.fetchval("SELECT max(attempts) FROM events") == 0  # no reading had come to an end
         await worker.close(0)
         await client.close()
         for connection in connections:

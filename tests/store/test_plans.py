@@ -176,7 +176,7 @@ REQUEST = Request(authorization="iauth_1", card="ic_1", amount=100, currency="us
 LINE = states.LineRow(HEAVY, 10**6, "card", "ic_1", None, "active", EVENT, b"[]", None)
 
 HOT: dict[str, Query] = {
-    "apply: claim accounts": lambda c: states.claim(c, token=uuid4(), pivot="acct_01", accounts_max=64, lease_s=15),
+    "apply: claim accounts": lambda c: states.claim(c, token=uuid4(), after="acct_01", accounts_max=64, lease_s=15),
     "apply: pending events": lambda c: states.pending(c, [HEAVY, "acct_00001", "acct_00002"], per_account_max=200),
     "apply: accounts": lambda c: states.load_accounts(c, [HEAVY, "acct_00001"]),
     "apply: objects": lambda c: states.load_objects(c, [(HEAVY, "ic_5"), ("acct_00001", "ic_1")]),
