@@ -49,9 +49,9 @@ async def of_account(conn: asyncpg.Connection, account_id: str, first: date, las
 
 
 def apart(found: Mapping[str, Any]) -> str:
-    """In one line what Stripe's balance is more or less than the books of :func:`of_account`, minor units."""
+    """In one line what Stripe's balance is more or less than the books of :func:`of_account`: ``-120.00 USDC available``."""
     return ", ".join(
-        f"{day['currency']} {part} {value}"
+        f"{value / 100:,.2f} {day['currency'].upper()} {part}"
         for day in found["days"]
         for part, value in (day["difference"] or {}).items()
         if value

@@ -71,7 +71,7 @@ class Differences:
         return any((now - at).total_seconds() < self._settled_s for at in read)
 
     async def _read_again(self, account: str, apart: str) -> None:
-        reason = f"Stripe's balance less our books, in minor units: {apart}"
+        reason = f"Stripe's balance less our books: {apart}"
         async with self._parts.pool.acquire() as conn, conn.transaction():
             if not await audit.note_once(
                 conn, who=WHO, action=ACTION, target=account, reason=reason, hours=AGAIN_HOURS

@@ -189,7 +189,7 @@ async def test_the_doctor_sees_a_negative_balance_and_books_that_differ(fleet_wo
     await control(world, "drifts", {"financial_account": fa["id"], "amount": {"value": -9, "currency": "usdc"}})
     await control(world, "adjustments", {**taken, "amount": {"value": 30_000, "currency": "usdc"}})
     found = await until(lambda: findings(world), lambda f: name in f, "the difference")
-    assert (found[name]["state"], "usdc available -9" in found[name]["says"]) == ("wrong", True)
+    assert (found[name]["state"], "-0.09 USDC available" in found[name]["says"]) == ("wrong", True)
     assert f"balance of {own.account}" not in found
 
 

@@ -50,6 +50,6 @@ def _off(one: dict[str, Any]) -> Check:
     return Check(
         check=f"books of {one['account']}",
         state="wrong",
-        says=f"Stripe's balance less ours, in minor units: {books.apart(one)}",
+        says=f"Stripe's balance less ours: {books.apart(one)}",
         do=f"cardrail books --account {one['account']}",
     )
