@@ -43,11 +43,12 @@ UPDATE events e SET payload = NULL, fetched = NULL
                AND (o.state = 'rejected' OR a.state = 'closed' OR a.facts ? 'cardholder')))
 RETURNING 1
 """
+# A real-time request stays too: its decision names it.
 _DELETE = """
 DELETE FROM events e
  USING unnest($1::text[], $2::text[]) AS k (account_id, event_id)
  WHERE e.account_id = k.account_id AND e.event_id = k.event_id AND e.payload IS NULL
-   AND e.source IN ('webhook', 'poll') AND e.status IN ('applied', 'ignored')
+   AND e.source IN ('webhook', 'poll') AND e.status IN ('applied', 'ignored') AND e.type <> 'issuing_authorization.request'
    AND NOT EXISTS (SELECT FROM journal j
                     WHERE j.account_id = e.account_id AND j.event_id = e.event_id AND j.machine = ANY($3::text[]))
 RETURNING 1
