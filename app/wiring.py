@@ -227,7 +227,7 @@ async def platform_of(settings: Settings, stripe: Stripe) -> str:
         msg = (
             f"PLATFORM_ACCOUNT_ID is missing, and {settings.api_base} does not say whose STRIPE_API_KEY this is: {why}."
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg, code="platform_unknown")
     return account
 
 

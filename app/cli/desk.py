@@ -54,7 +54,7 @@ WRONG_USAGE = frozenset(
         ConfigError.default_code,
         *("request_unreadable", "account_unnamed", "account_missing", "not_the_sandbox"),
         *("bad_mode", "bad_replay", "bad_since", "empty_filter", "bad_period", "period_too_long"),
-        *("bad_rules", "bad_url", "unknown_type", "key_missing"),
+        *("bad_rules", "bad_url", "unknown_type", "platform_unknown", "key_missing"),
     }
 )
 """Codes of what the caller typed, or has set, wrongly: exit 2."""

@@ -51,6 +51,8 @@ Modes = Literal["state", "resume", "force"]
 MODE = "state: no command leaves; resume: the next step may follow; force: again."
 Progressing = Callable[[int, int], None]
 FOLLOW_EVERY_S = 0.2
+NOBODY = "acct_unknown"
+"""In the doctor's eyes the platform's own account, while Stripe does not say which it is."""
 TOO_OLD = "Stripe keeps 30 days of events. How objects stand that changed before: cardrail reconcile"
 GONE = (
     "Gone: Stripe does not know it under this key, and nothing can be told to the log. Look it up in Stripe's dashboard;"
@@ -369,7 +371,10 @@ def doctor(as_json: AsJson = False) -> None:
             async with open_services(given) as services:
                 return await doctors.examine(services)
         except CardrailError as error:
-            return doctors.unopened(error)
+            if error.code != "platform_unknown":
+                return doctors.unopened(error)
+            async with open_services(given.but(platform_account_id=NOBODY)) as services:
+                return [*doctors.unopened(error), *await doctors.examine(services)]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return [doctors.unreached(error, given.database_url)]
 

@@ -231,6 +231,9 @@ CODES: tuple[Code, ...] = (
     Code(
         "bad_config", 500, "A setting is missing or wrong; the sentence names it.", "See `cardrail config`.", ("cli",)
     ),
+    Code(
+        "platform_unknown", 500, "Nobody says which account is the platform's.", "Set `PLATFORM_ACCOUNT_ID`.", ("cli",)
+    ),
     Code("cannot_listen", 500, "The address cannot be listened on.", "Free it, or name another.", ("cli",)),
     Code(
         "new_schema",

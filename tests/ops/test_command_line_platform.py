@@ -1,5 +1,7 @@
 """Commands where the settings do not name the platform: the key's account is the platform, as it is for the service."""
 
+import json
+
 import pytest
 
 from app.wiring import Services
@@ -42,3 +44,7 @@ async def test_while_stripe_does_not_answer_one_can_look_and_adopts_nothing(
     assert (done.exit_code, "PLATFORM_ACCOUNT_ID is missing" in done.output) == (2, True)
     assert "connection_lost" in done.output
     assert await unnamed.pool.fetchval("SELECT count(*) FROM events") == 0
+    seen = await cardrail("doctor", "--json")
+    states = {one["check"]: one["state"] for one in json.loads(seen.stdout)["checks"]}
+    assert (seen.exit_code, states["settings"], states["stripe"]) == (1, "wrong", "wrong")
+    assert (states["database"], states["parked"]) == ("ok", "ok"), "the rest is looked at all the same"
