@@ -216,7 +216,7 @@ class Deliverer:
                 back = 0 if outcome.counts else 1
                 await self._again(token, row, "pending", outcome.code, outcome.message, wait, back)
             case Unknown():
-                wait = backoff_s(row["attempts"], self._rng)
+                wait = backoff_s(row["attempts"], self._rng, retry_after_s=outcome.retry_after_s)
                 await self._again(token, row, "unknown", outcome.code, outcome.message, wait, 0)
 
     async def _settled(self, token: UUID, row: Row, outcome: Settled) -> None:

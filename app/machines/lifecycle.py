@@ -142,11 +142,13 @@ def absorb(facts: Facts, held: Object) -> None:
 def _funding_seen(facts: Facts, held: Object) -> None:
     """Keep since when the payment is known to be where it is: later readings of the same do not make it younger."""
     amount = held.data.get("amount")
-    value = amount.get("value", 0) if isinstance(amount, dict) else 0
+    value = amount.get("value") if isinstance(amount, dict) else 0
     before = facts.fundings.get(held.object_id)
     at = min(before.at, held.observed_at) if before and before.status == held.state else held.observed_at
     why = str(held.data.get("reason") or "")
-    facts.fundings[held.object_id] = Thing(held.object_id, held.state, at, int(value), why=why)
+    facts.fundings[held.object_id] = Thing(
+        held.object_id, held.state, at, value if isinstance(value, int) else 0, why=why
+    )
     over = sorted((f.at, f.id) for f in facts.fundings.values() if f.status in ("posted", "failed", "canceled"))
     for _, old in over[:-FUNDINGS_KEPT]:
         del facts.fundings[old]

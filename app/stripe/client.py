@@ -5,7 +5,6 @@ are the outbox's duty, readings come again with their event. A concurrency and a
 """
 
 import asyncio
-import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ import aiohttp
 import msgspec
 import stripe
 
+from app.stripe.body import ANYTHING, decoded
 from app.stripe.fields import id_of, path_of
 from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Waiting, classify
 from app.stripe.requests import Request
@@ -132,7 +132,9 @@ class Stripe:
                 return outcome
             case Rejected(code=code, parks=parks):
                 return Missing(403 if parks else 404, code)
-            case Unknown(code=code, message=message) | Waiting(code=code, message=message):
+            case Unknown(code=code, message=message, retry_after_s=wait):
+                return TryAgain(code, message, wait)
+            case Waiting(code=code, message=message):
                 return TryAgain(code, message)
 
     async def list_all(
@@ -215,18 +217,20 @@ class Stripe:
             except (stripe.APIConnectionError, aiohttp.ClientError, TimeoutError):  # the last two: while the body came
                 return Unknown("connection_lost", "The connection to Stripe was lost before an answer came.")
             except stripe.StripeError as error:
-                body = error.json_body if error.json_body is not None else _json(error.http_body)
+                body = _json(error.http_body)
                 return classify(error.http_status or 500, body, dict(error.headers or {}), api=api, platform=platform)
         headers = dict(answer.headers)
         if (said := headers.get("Date") or headers.get("date")) is not None:
             self._dated = (said, time.time())
-        return classify(answer.code, answer.data, headers, api=api, platform=platform)
+        return classify(answer.code, _json(answer.body), headers, api=api, platform=platform)
 
 
 def _json(body: str | bytes | None) -> Any:
+    """The body as events are read too, so that what is answered can be kept; None when it is no JSON."""
+    raw = body.encode(errors="replace") if isinstance(body, str) else body or b""
     try:
-        return json.loads(body or "")
-    except ValueError:
+        return decoded(raw, ANYTHING)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -39,6 +39,9 @@ KINDS = {
 _DEEPEST = 32
 """No object of Stripe's nests this deep; what does is cut off."""
 
+_NUMBER_MAX = 2**63 - 1
+"""Beyond it a number would come back from the log as another one."""
+
 _PLAIN = {**movements.PLAIN, **issuing.PLAIN}
 
 
@@ -171,9 +174,11 @@ def _word(value: object, otherwise: str = "unknown") -> str:
 
 
 def _clean(value: Any, depth: int = 0) -> Any:
-    """The same JSON without NUL characters, which PostgreSQL's jsonb cannot hold, and without a bottomless pit."""
+    """The same JSON without what cannot be kept and read back as it was: NUL, endless numbers, a bottomless pit."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    if isinstance(value, int | float) and not -_NUMBER_MAX <= value <= _NUMBER_MAX:
+        return None
     if isinstance(value, (dict, list)) and depth > _DEEPEST:
         return None
     if isinstance(value, dict):

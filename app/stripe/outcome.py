@@ -1,6 +1,7 @@
 """What a call to Stripe came to, as a value. One place reads Stripe's statuses and codes; the flow matches once."""
 
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -51,6 +52,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
     code: str
     message: str
+    retry_after_s: float | None = None
 
 
 Outcome = Settled | TryAgain | Waiting | Rejected | Unknown
@@ -96,7 +98,7 @@ def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, pl
     if status >= 500:
         return _server_error(api, known, code, message)
     if status in (408, 429) or kinds & AGAIN or (status == 409 and "idempotency_error" not in kinds):
-        return TryAgain(code, message, _seconds(known.get("retry-after")))
+        return TryAgain(code, message, _retry_after_s(known))
     if kinds & WAITING and (platform or not kinds & NOT_YET):
         return Waiting(code, message)
     parks = status in (401, 403) or bool(kinds & PARKING)
@@ -106,14 +108,20 @@ def classify(status: int, body: Any, headers: Mapping[str, str], *, api: str, pl
 def _server_error(api: str, headers: Mapping[str, str], code: str, message: str) -> Outcome:
     """v2 runs a failed call again under its key; v1 stores even a 500, so only reading back can tell."""
     if api == "v2":
-        return TryAgain(code, message, _seconds(headers.get("retry-after")))
+        return TryAgain(code, message, _retry_after_s(headers))
     if headers.get("idempotent-replayed") == "true":
         return Unknown("replayed_500", message)
-    return Unknown("v1_server_error", message)
+    return Unknown("v1_server_error", message, _retry_after_s(headers))
 
 
-def _seconds(value: str | None) -> float | None:
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds, or a moment (as proxies say it) by the clock of the one who answered."""
+    value = headers.get("retry-after", "")
     try:
-        return None if value is None else max(0.0, float(value))
+        return max(0.0, float(value))
     except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (ValueError, TypeError, KeyError):
         return None

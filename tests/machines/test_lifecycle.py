@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.machines.commands import Command, command_id
-from app.machines.events import ActionRequested, CommandRejected, EnrollmentRequested, Happening, HoldPlaced, Json
+from app.machines.events import (
+    ActionRequested,
+    CommandRejected,
+    EnrollmentRequested,
+    Happening,
+    HoldPlaced,
+    Json,
+    Observed,
+)
 from app.machines.lifecycle import LIFECYCLE, OFF, STAGES, Facts
 from app.machines.programme import STEPS, Programme, faults
 from app.machines.story import Story, Told, fold
@@ -124,6 +132,17 @@ def test_a_failed_funding_is_followed_by_one_second_intent_only() -> None:
     )
     assert more == []
     assert story.facts.state == "provisioned"
+
+
+@pytest.mark.parametrize("amount", [None, {}, {"value": None}, {"value": "100"}, {"value": []}, "100"])
+def test_a_payment_of_an_unreadable_amount_is_followed_all_the_same(amount: object) -> None:
+    story = lives.story()
+    told(story, *lives.whole_life()[:-1])
+    seen = Observed(
+        kind="outbound_payment", object_id="obp_odd", status="posted", at=99_000, fields={"amount": amount}, sure=True
+    )
+    fold(story, [seen])
+    assert story.facts.fundings["obp_odd"].status == "posted"
 
 
 def test_a_returned_funding_falls_back_and_is_not_repeated_by_itself() -> None:

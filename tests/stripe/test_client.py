@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 
 from app.stripe.client import Missing, Reading, Stripe
@@ -129,6 +130,16 @@ async def test_a_reading_says_which_event_caused_it() -> None:
         assert "Stripe-Request-Trigger: event=evt_1" in canned.asked[0]
         assert "include[0]=identity" in unquote(canned.asked[0])
         assert await client.read(url, context=None) == Missing(404, "not_found")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_half_of_an_emoji_in_an_answer_costs_a_character_and_not_the_answer(status: int) -> None:
+    """Such a text can be neither kept nor compared: the command would never be told settled."""
+    async with talking() as (canned, client):
+        canned.will(status, '{"id": "ic_1", "name": "\\ud83d", "error": {"code": "no", "message": "\\ud83d"}}')
+        answer = await client.call(CARD, "key_1")
+        assert msgspec.json.decode(msgspec.json.encode(answer))
+        assert "\ufffd" in str(answer)
 
 
 async def test_both_paging_styles_are_followed_to_the_end() -> None:

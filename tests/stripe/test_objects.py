@@ -289,3 +289,11 @@ def test_times_of_both_apis_are_milliseconds(time: object, expected: int) -> Non
 @given(json_values)
 def test_any_time_raises_nothing(time: object) -> None:
     milliseconds(time, 0)
+
+
+@pytest.mark.parametrize("number", [10**25, -(10**25), 10**400, 1e25])
+def test_a_number_that_would_come_back_from_the_log_as_another_one_is_absent(number: float) -> None:
+    raw = {"object": "v2.money_management.outbound_transfer", "id": "obt_1", "amount": {"value": number}}
+    seen = observe(raw, 1, sure=True)
+    assert seen is not None
+    assert seen.fields["amount"] == {"value": None}

@@ -20,6 +20,27 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
     assert answer.retry_after_s == 3
 
 
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ("Sun, 29 Nov 2026 02:00:20 GMT", 20),
+        ("Sun, 29 Nov 2026 01:00:00 GMT", 0),
+        ("-5", 0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_moment_to_come_back_counts_from_the_answers_own_clock(said: str, waits: float | None) -> None:
+    headers = {"Retry-After": said, "Date": "Sun, 29 Nov 2026 02:00:00 GMT"}
+    for status, api in ((429, "v1"), (503, "v2"), (503, "v1")):
+        answer = classify(status, {}, headers, api=api)
+        assert isinstance(answer, TryAgain | Unknown)
+        assert answer.retry_after_s == waits
+    without = classify(429, {}, {"Retry-After": "Sun, 29 Nov 2026 02:00:20 GMT"}, api="v1")
+    assert isinstance(without, TryAgain)
+    assert without.retry_after_s is None
+
+
 NOT_YET = [("insufficient_funds", "insufficient_funds"), ("feature_not_enabled", "storer_capability_not_active")]
 
 
