@@ -4,6 +4,8 @@ from typing import Any
 
 from app.ops.jobs import FAILURES_MAX
 
+FAILED_SHOWN_MAX = 20
+
 
 def in_words(job: dict[str, Any]) -> dict[str, Any]:
     """The job with its forecast told member by member; without one it stays as it is."""
@@ -65,8 +67,13 @@ def _line(one: dict[str, Any]) -> str:
 
 
 def counted(found: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was found, with its counts a line each."""
-    return {**found, name: "\n".join(f"{count} x {kind}" for kind, count in sorted(found[name].items())) or None}
+    """What was found, with its counts a line each, and the first of what failed."""
+    failed = [
+        *found["failed"][:FAILED_SHOWN_MAX],
+        *(["and more: --json has them"] * (len(found["failed"]) > FAILED_SHOWN_MAX)),
+    ]
+    counts = "\n".join(f"{count} x {kind}" for kind, count in sorted(found[name].items()))
+    return {**found, name: counts or None, "failed": "\n".join(failed) or None}
 
 
 def standing(job: dict[str, Any]) -> str:

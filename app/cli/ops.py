@@ -352,7 +352,8 @@ def reconcile(
         show_json(found)
     else:
         show_rows(found["drift"], ["account", "kind", "object_id", "how", "here", "there", "fields"], as_json=False)
-        show_thing({name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}, as_json=False)
+        told = {name: found[name] for name in ("accounts", "read", "by_kind", "failed", "events")}
+        show_thing(counted(told, "by_kind"), as_json=False)
     gone = any(what.endswith(".gone") for what in found["by_kind"])
     if gone and not as_json:
         out.print(GONE, highlight=False, soft_wrap=True)

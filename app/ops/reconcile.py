@@ -91,7 +91,7 @@ async def look(
             try:
                 rows = await parts.stripe.list_all(path, {}, account, page_max=LIST_PAGES_MAX)
             except TimeoutError as error:
-                found.failed.append(str(error))
+                found.failed.append(f"{account}: {error}")
                 continue
             wanted |= {str(row["id"]): kind for row in rows if row.get("id")}
     async with parts.pool.acquire() as conn:
@@ -153,7 +153,7 @@ async def _one(
                 Drift(account=account, object_id=object_id, kind=kind, how="gone", here=state, there=code)
             )
         case _:
-            found.failed.append(f"{kind} {object_id} could not be read")
+            found.failed.append(f"{account}: {kind} {object_id} could not be read")
 
 
 def compare(account: str, here: Object | None, raw: dict[str, Any], at_ms: int) -> Drift | None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -126,6 +127,23 @@ async def test_what_is_gone_at_stripe_needs_a_person(
         assert (done.exit_code, "Stripe's dashboard" in done.output, "add --yes" in done.output) == (1, True, False)
     with pytest.raises(NotFound):
         await reconcile.reconcile(services, ME, yes=False, account="acct_none")
+
+
+async def test_an_account_that_stripe_does_not_list_is_named_a_line_each(
+    services: Services, box: Box, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await services.pool.execute("INSERT INTO accounts (account_id) VALUES ('acct_other')")
+    ours = {"DATABASE_URL": dsn, "PLATFORM_ACCOUNT_ID": services.platform_account}
+    for name, value in {**ours, "STRIPE_API_KEY": "sk_test_sandbox", "STRIPE_API_BASE": box.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "250")
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    for typed in (["reconcile"], ["backfill", "--since", since]):
+        done = await asyncio.to_thread(CliRunner().invoke, build(), typed)
+        assert done.exit_code == 1
+        lines = [line.split("acct_other: ")[1] for line in done.output.splitlines() if "acct_other: " in line]
+        assert len(lines) > 1, done.output
+        assert all("could not be listed" in line for line in lines)
 
 
 async def test_silent_accounts_are_read_by_themselves(services: Services, box: Box) -> None:
