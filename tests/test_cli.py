@@ -107,6 +107,7 @@ async def test_parked_events_and_commands_are_listed_and_tried_again(environment
     )
     assert len((await told("events", "list", "--status", "parked"))["data"]) == 2
     assert (await told("events", "show", "evt_a"))["payload"] == {}
+    assert "command create_card cmd_a parked" in (await cardrail("events", "show", "evt_a")).output
     assert "would" in await told("events", "replay", "evt_a")
     assert (await told("events", "replay", "evt_a", "--yes"))["state"] == "pending"
     assert (await told("events", "ignore", "evt_b", "--reason", "noise", "--yes"))["state"] == "ignored"

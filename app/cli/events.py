@@ -21,6 +21,7 @@ from app.cli.desk import (
     would,
 )
 from app.cli.jobs import in_words, standing
+from app.cli.lines import event_in_words
 from app.errors import NotFound
 from app.ops import requests
 from app.store import replays as jobs
@@ -82,7 +83,8 @@ def show_event(event_id: EventId, as_json: AsJson = False) -> None:
     async def work(desk: Desk) -> dict[str, Any]:
         return await whole.event(desk.conn, await _event(desk, event_id), private=False)
 
-    show_thing(at_desk(work, as_json=as_json), as_json=as_json)
+    found = at_desk(work, as_json=as_json)
+    show_thing(found if as_json else event_in_words(found), as_json=as_json)
 
 
 events.command("replay")(ops.replay_event)

@@ -12,7 +12,7 @@ from app.cli import build
 from app.ops.jobs import FAILURES_MAX
 from app.store.views import parsed
 from app.wiring import Services
-from tests.flow.test_apply import deliver
+from tests.flow.test_apply import card, deliver
 from tests.test_cli import cardrail, told
 
 
@@ -196,3 +196,15 @@ async def test_the_audit_says_in_one_cell_what_came_of_it(desk: Services) -> Non
     )
     shown = (await cardrail("actions", "list")).output  # a narrow terminal folds the cell
     assert "read 6, events 1, card.state 1" in " ".join(shown.split())
+
+
+async def test_what_an_event_did_is_a_line_each(desk: Services) -> None:
+    await deliver(desk.pool, "issuing_card.created", card())
+    await desk.pool.execute("UPDATE events SET status = 'applied', applied_seq = 1")
+    await desk.pool.execute(
+        "INSERT INTO journal (account_id, seq, machine, object_id, from_state, to_state, at, event_id)"
+        " SELECT account_id, 1, 'card', 'ic_1', 'inactive', 'active', now(), event_id FROM events"
+    )
+    shown = (await cardrail("events", "show", await desk.pool.fetchval("SELECT event_id FROM events"))).output
+    assert "Z  card ic_1: inactive -> active\n" in shown
+    assert '"object": "issuing.card"' in shown
