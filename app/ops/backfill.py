@@ -120,10 +120,12 @@ async def _context(
     lists = [("/v1/events", v1)] if undelivered else [("/v1/events", v1), ("/v2/core/events", v2)]
     for path, params in lists:
         try:
-            rows = await parts.stripe.list_all(path, params, context, page_max=PAGES_MAX)
+            rows, whole = await parts.stripe.pages(path, params, context, PAGES_MAX)
         except TimeoutError as error:
             report.failed.append(f"{context or 'platform'}: {error}")
             continue
+        if not whole:
+            report.failed.append(f"{context or 'platform'}: {path} has more than could be read")
         fresh = await _missing(parts, list(_rows(parts, report, rows, context)))
         for row in fresh:
             report.by_type[row.type] = report.by_type.get(row.type, 0) + 1

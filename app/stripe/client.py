@@ -141,7 +141,7 @@ class Stripe:
         self, path: str, params: dict[str, Any], context: str | None, *, page_max: int = 100
     ) -> list[dict[str, Any]]:
         """The rows of a list, at most ``page_max`` pages, in either paging style. Raises TimeoutError if Stripe cannot."""
-        rows, _ = await self._pages(path, params, context, page_max)
+        rows, _ = await self.pages(path, params, context, page_max)
         return rows
 
     async def find_made(self, request: Request, command_id: str, since: datetime) -> dict[str, Any] | None:
@@ -156,7 +156,7 @@ class Stripe:
         if name is not None:
             v1 = request.api == "v1"
             query[name] = int(start.timestamp()) if v1 else start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        rows, whole = await self._pages(request.path, query, request.context, 100)
+        rows, whole = await self.pages(request.path, query, request.context, 100)
         for row in rows:
             if _command(row) == command_id:
                 return row
@@ -175,10 +175,10 @@ class Stripe:
             raise TimeoutError(msg)
         return answer.object if isinstance(answer, Reading) and _command(answer.object) == command_id else None
 
-    async def _pages(
+    async def pages(
         self, path: str, params: dict[str, Any], context: str | None, page_max: int
     ) -> tuple[list[dict[str, Any]], bool]:
-        """The rows, and whether they are all there are."""
+        """The rows of at most ``page_max`` pages, and whether they are all there are. Raises TimeoutError like ``list_all``."""
         rows: list[dict[str, Any]] = []
         url, query = path, {"limit": PAGE_SIZE, **params}
         for _ in range(page_max):
@@ -191,7 +191,9 @@ class Stripe:
             rows += data
             following = page.get("next_page_url")
             if isinstance(following, str) and following:
-                url, query = path_of(following), {}
+                before, url, query = url, path_of(following), {}
+                if url == before:
+                    return rows, False  # a page that is its own next one
             elif page.get("has_more"):
                 last = id_of(data[-1]) if data else None
                 if last is None:

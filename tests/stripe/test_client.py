@@ -166,6 +166,14 @@ async def test_a_next_page_with_a_host_is_asked_for_at_our_own_address(host: str
         assert "Stripe-Context: acct_1" in canned.asked[1]
 
 
+async def test_a_page_that_is_its_own_next_one_ends_the_list_and_is_not_whole() -> None:
+    async with talking() as (canned, client):
+        for _ in range(3):
+            canned.will(200, '{"data": [{"id": "a"}], "next_page_url": "/v2/x?page=one"}')
+        rows, whole = await client.pages("/v2/x", {}, None, 100)
+        assert (len(rows), whole, len(canned.asked)) == (2, False, 2)
+
+
 async def test_a_list_that_has_more_and_does_not_say_what_is_not_whole() -> None:
     async with talking() as (canned, client):
         canned.will(200, '{"data": [{"object": "issuing.card"}], "has_more": true}')
