@@ -25,6 +25,8 @@ from app.stripe.requests import Request
 from app.stripe.translate import account_include
 
 CALL_S = 20.0
+LEASE_S = 30.0
+"""A call begins with so long a lease, so it ends within it, and its outcome can be written."""
 KEY_LIVES = {"v1": timedelta(hours=23), "v2": timedelta(days=29)}
 """How long Stripe surely remembers an idempotency key; past it an unknown outcome is read back, never repeated."""
 
@@ -46,6 +48,21 @@ class Park(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class Stopped(Exception):
+    """A hold or a brake was set since the command was claimed: it waits on, as if it had not been.
+
+    ``called`` says that Stripe was asked before, so what came of it is not known.
+    """
+
+    def __init__(self, *, called: bool) -> None:
+        super().__init__()
+        self.called = called
+
+
+class Lost(Exception):
+    """The lease ended before the call: the command is another worker's, or was decided upon. Nothing may be sent."""
 
 
 class Caller:
@@ -105,8 +122,11 @@ class Caller:
 
     async def _under(self, row: Row, request: Request, key: str) -> Outcome:
         """Call under a new key, which is written before the call."""
-        async with self._pool.acquire() as conn:
-            await outbox.renew_key(conn, row["account_id"], row["command_id"], key)
+        async with self._pool.acquire() as conn, conn.transaction():
+            if not await outbox.renew_key(conn, row, key, lease_s=LEASE_S):
+                raise Lost
+            if await outbox.stopped_by(conn, row["account_id"], row["kind"]):
+                raise Stopped(called=True)
         return await self._call(request, key)
 
     # -- what a step needs --------------------------------------------------------------------------------------

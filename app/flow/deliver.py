@@ -15,7 +15,7 @@ import structlog
 
 from app import metrics
 from app.flow.brakes import Guard
-from app.flow.calling import Caller, Park
+from app.flow.calling import LEASE_S, Caller, Lost, Park, Stopped
 from app.flow.loops import Places
 from app.flow.retry import ATTEMPTS_MAX, backoff_s, snooze_s
 from app.machines.events import CommandParked, CommandRejected, CommandSettled, Json
@@ -29,7 +29,6 @@ from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Wa
 LOG = structlog.get_logger()
 
 COMMANDS_MAX = 32
-LEASE_S = 30.0
 
 OF_PLATFORM = {
     "create_outbound_payment": "from_financial_account",
@@ -39,10 +38,6 @@ OF_PLATFORM = {
 """Commands that name the platform's own financial account, and under which parameter."""
 
 Row = Mapping[str, Any]
-
-
-class Stopped(Exception):
-    """A hold or a brake was set since the command was claimed: it waits on, as if it had not been."""
 
 
 class Deliverer:
@@ -100,9 +95,12 @@ class Deliverer:
                 await self._reserve(row)
                 row = {**row, "read_at": self._read_at(row)}
                 outcome = impersonal(await self._caller.outcome(row, request), request.params)
-            except Stopped:
+            except Stopped as stop:
                 outcome = None
-                await self._stopped(token, row)
+                await self._stopped(token, row, called=stop.called)
+            except Lost:
+                outcome = None
+                LOG.warning("deliver.lease_lost")
             except Park as verdict:
                 outcome = None
                 await self._parked(token, row, verdict.code, verdict.message)
@@ -161,14 +159,19 @@ class Deliverer:
         return self._platform_financial_account
 
     async def _reserve(self, row: Row) -> None:
-        """Note the call before it is made, unless it is stopped; hold it against the caps when it moves money."""
+        """Note the call before it is made, unless it is stopped; hold it against the caps when it moves money.
+
+        The turn at the caps may have taken long, so the lease is looked at, and begins anew, after it.
+        """
         moves = row["amount"] is not None and row["first_call_at"] is None
         breach: tuple[str, str] | None = None
         async with self._pool.acquire() as conn, conn.transaction():
             if moves:
                 await outbox.lock_money(conn)
+            if not await outbox.keep_lease(conn, row, lease_s=LEASE_S):
+                raise Lost
             if await outbox.stopped_by(conn, row["account_id"], row["kind"]):
-                raise Stopped
+                raise Stopped(called=row["first_call_at"] is not None)
             if moves:
                 breach = self._breach(int(row["amount"]), *await outbox.moved_today(conn, row["account_id"]))
             if breach is None:
@@ -330,14 +333,14 @@ class Deliverer:
         metrics.parked("command", code)
         LOG.warning("deliver.parked", code=code)
 
-    async def _stopped(self, token: UUID, row: Row) -> None:
+    async def _stopped(self, token: UUID, row: Row, *, called: bool) -> None:
         async with self._pool.acquire() as conn:
             await outbox.settle(
                 conn,
                 token=token,
                 account_id=row["account_id"],
                 command_id=row["command_id"],
-                status="pending" if row["first_call_at"] is None else "unknown",
+                status="unknown" if called else "pending",
                 error=None if row["error"] is None else msgspec.json.encode(row["error"]),
                 attempts_back=1,
             )

@@ -212,6 +212,12 @@ outbox = Table(
     Index("outbox_by_creation", "created_at", "account_id", "command_id"),
     Index("outbox_moved", "account_id", "first_call_at", postgresql_where=text("amount IS NOT NULL")),
     Index(
+        "outbox_moved_by_day",
+        "first_call_at",
+        postgresql_include=["amount"],
+        postgresql_where=text("amount IS NOT NULL AND (status <> 'rejected' OR error ->> 'code' = 'discarded')"),
+    ),
+    Index(
         "outbox_ended",
         "kind",
         "updated_at",

@@ -184,6 +184,7 @@ HOT: dict[str, Query] = {
     "apply: write journal": lambda c: states.write_journal(c, [LINE]),
     "deliver: claim": lambda c: outbox.claim(c, token=uuid4(), commands_max=32, lease_s=30),
     "deliver: stopped": lambda c: outbox.stopped_by(c, HEAVY, "create_card"),
+    "deliver: moved today": lambda c: outbox.moved_today(c, HEAVY),
     "authorize: facts": lambda c: decision_facts.read(
         c, [("acct_00001", REQUEST)], Authorization(), int(NOW.timestamp() * 1000)
     ),
