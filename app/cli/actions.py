@@ -1,11 +1,11 @@
 """`cardrail actions`: who did what, and why."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.desk import AsJson, Desk, Limit, at_desk, show_rows
+from app.cli.desk import AsJson, Desk, Limit, at_desk, moment, show_rows
 from app.store import audit
 from app.store.views import parsed
 
@@ -16,15 +16,16 @@ app = typer.Typer(no_args_is_help=True)
 def every(
     who: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
     target: Annotated[str | None, typer.Option(help="Only where this is a part of the target.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="At this time or later, UTC unless it names a zone.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="RFC 3339: at this time or later.")
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """Operations of people and internal services, newest first."""
 
     async def work(desk: Desk) -> list[dict[str, Any]]:
-        from_ = since if since is None or since.tzinfo is not None else since.replace(tzinfo=UTC)
-        rows = await audit.newest(desk.conn, limit=limit, who=who, target=target, since=from_)
+        rows = await audit.newest(desk.conn, limit=limit, who=who, target=target, since=since)
         return [{**row, "result": parsed(row["result"])} for row in rows]
 
     rows = at_desk(work, as_json=as_json)

@@ -80,7 +80,9 @@ COMMANDS = {
     "events": Place("events", "events", "Events: list, show, replay, ignore."),
     "commands": Place("events", "commands", "Commands: list, show, retry, discard."),
     "replays": Place("events", "replays", "Bulk replays: start, list, show, confirm, stop."),
-    "subscriptions": Place("subscriptions", "app", "Subscriptions to notices: list, create, test, delete, enable."),
+    "subscriptions": Place(
+        "subscriptions", "app", "Subscriptions to notices: list, create, test, deliveries, replay, enable, delete."
+    ),
 }
 
 

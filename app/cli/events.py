@@ -16,6 +16,7 @@ from app.cli.desk import (
     Work,
     Yes,
     at_desk,
+    moment,
     show_rows,
     show_thing,
     would,
@@ -35,7 +36,12 @@ replays = typer.Typer(no_args_is_help=True)
 
 EventId = Annotated[str, typer.Argument(metavar="EVT", help="The event.")]
 CommandId = Annotated[str, typer.Argument(metavar="CMD", help="The command.")]
-Since = Annotated[datetime | None, typer.Option(help="Arrived at this time or later.", formats=["%Y-%m-%dT%H:%M:%S%z"])]
+Since = Annotated[
+    datetime | None, typer.Option(parser=moment, metavar="TIME", help="RFC 3339: arrived at this time or later.")
+]
+Until = Annotated[
+    datetime | None, typer.Option(parser=moment, metavar="TIME", help="RFC 3339: arrived before this time.")
+]
 Account = Annotated[str | None, typer.Option(help="Only of this account.")]
 
 
@@ -46,7 +52,7 @@ def list_events(
     status: EventStatus = None,
     source: EventSource = None,
     since: Since = None,
-    until: Since = None,
+    until: Until = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:

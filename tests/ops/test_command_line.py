@@ -208,3 +208,15 @@ async def test_what_an_event_did_is_a_line_each(desk: Services) -> None:
     shown = (await cardrail("events", "show", await desk.pool.fetchval("SELECT event_id FROM events"))).output
     assert "Z  card ic_1: inactive -> active\n" in shown
     assert '"object": "issuing.card"' in shown
+
+
+@pytest.mark.parametrize("command", [("actions", "list"), ("events", "list"), ("events", "list", "--until")])
+async def test_every_command_takes_the_time_that_stands_in_the_runbook(
+    desk: Services, command: tuple[str, ...]
+) -> None:
+    typed = command if command[-1] == "--until" else (*command, "--since")
+    for given in ("2026-11-24T10:00:00Z", "2026-11-24T10:00:00.5+01:00"):
+        assert (await cardrail(*typed, given)).exit_code == 0, given
+    for given in ("2026-11-24T10:00:00", "yesterday"):
+        wrong = await cardrail(*typed, given)
+        assert (wrong.exit_code, given in wrong.output) == (2, True)
