@@ -15,6 +15,7 @@ from app.machines import lifecycle, topup
 from app.machines.lifecycle import Facts
 from app.machines.programme import Programme
 from app.ops import closing, plain
+from app.ops.facts import facts_read
 
 Row = Mapping[str, Any]
 Told = dict[str, Any]
@@ -67,6 +68,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     call: Call | None
     programme: Programme
     platform: str | None = None
+    broken: bool = False
 
     @property
     def upcoming(self) -> str | None:
@@ -96,17 +98,19 @@ def situation(row: Row, programme: Programme, platform: str | None = None) -> Si
             due_at=row["call_due_at"],
             attempts=row["call_attempts"],
         )
+    known_facts = facts_read(row["facts"])
     return Situation(
         account=row["account_id"],
         state=row["state"],
         since=row["since"],
-        facts=msgspec.convert(row["facts"] or {}, Facts),
+        facts=known_facts or Facts(state=row["state"], enrolled=bool(row["enrolled"])),
         hold=row["hold"],
         brakes=tuple(row["brakes"] or ()),
         error=error,
         call=call,
         programme=programme,
         platform=platform,
+        broken=known_facts is None,
     )
 
 
@@ -121,15 +125,11 @@ def explain(seen: Situation, now_ms: int) -> Told:
     limit_s = getattr(seen.programme.deadlines, seen.state, None) if seen.facts.enrolled else None
     deadline = None if limit_s is None else datetime.fromtimestamp(seen.since.timestamp() + limit_s, UTC)
     overdue = deadline is not None and now > deadline
-    waiting = None
+    waiting: Told | None = None
     if waits is not None:
-        waiting = {
-            "what": waits.what,
-            "who": waits.who,
-            "since": _time(seen.since),
-            "deadline": None if deadline is None else _time(deadline),
-            "overdue": overdue,
-        }
+        until = None if deadline is None else _time(deadline)
+        waiting = {"what": waits.what, "who": waits.who, "since": _time(seen.since), "deadline": until}
+        waiting["overdue"] = overdue
     following = _next_call(seen)
     said = plain.error(seen.error.code, seen.error.message) if seen.error else None
     return {
@@ -156,6 +156,9 @@ def _waits(seen: Situation) -> Waits | None:
 
 def _stopped(seen: Situation) -> Waits | None:
     """What a person must settle before anything goes on."""
+    if seen.broken:
+        repair = f"cardrail accounts rebuild {seen.account} --repair --reason WHY"
+        return Waits("a person to write anew what is stored, which cannot be read", "operator", (repair,))
     if seen.hold:
         release = f"cardrail accounts release {seen.account} --reason WHY --yes"
         return Waits(
@@ -341,10 +344,8 @@ def _inactive(facts: Facts) -> list[str]:
 
 
 def _open_intent(facts: Facts) -> str | None:
-    for intent, how in facts.intents.items():
-        if how == "issued":
-            return INTENTS.get(intent.partition("/")[0])
-    return None
+    issued = next((intent for intent, how in facts.intents.items() if how == "issued"), "")
+    return INTENTS.get(issued.partition("/")[0])
 
 
 def _next_call(seen: Situation) -> Told | None:

@@ -5,12 +5,12 @@ the accounts that it may have stopped are looked at, and those that get a top-up
 ``day.began``, which a rebuild finds there. An account is told once per day, however many processes look.
 """
 
-import msgspec
 import structlog
 
 from app.machines import topup
 from app.machines.events import DayBegan
 from app.machines.lifecycle import Facts
+from app.ops.facts import facts_read
 from app.ops.parts import Parts
 from app.store import log, waiting
 
@@ -47,7 +47,7 @@ class NewDay:
 
     async def _tell(self, row: waiting.Row, now: int, today: int) -> bool:
         """Tell an account that gets a top-up now; whether it is new to it."""
-        account, facts = row["account_id"], msgspec.convert(row["facts"] or {}, Facts)
+        account, facts = row["account_id"], facts_read(row["facts"]) or Facts()
         if topup.wanted(account, facts, self._parts.programme, now) is None:
             return False
         async with self._parts.pool.acquire() as conn, conn.transaction():

@@ -23,6 +23,7 @@ from app.machines.links import linked
 from app.machines.programme import Programme
 from app.machines.story import Story
 from app.ops import checkpoint
+from app.ops.facts import facts_read
 from app.ops.parts import Actor, Parts
 from app.store import audit, checkpoints, links, log, rebuilds, states
 
@@ -109,13 +110,16 @@ async def rebuild(
 
 
 def _compare(row: states.Row, stored: dict[str, Object], story: Story) -> list[Difference]:
-    known = msgspec.to_builtins(msgspec.convert(row["facts"] or {}, Facts))
-    made = msgspec.to_builtins(story.facts)
-    found = [
-        Difference(what=f"facts.{name}", stored=known.get(name), rebuilt=made.get(name))
-        for name in sorted({*known, *made})
-        if known.get(name) != made.get(name)
-    ]
+    made, read = msgspec.to_builtins(story.facts), facts_read(row["facts"])
+    if read is None:
+        found = [Difference(what="facts", stored=row["facts"], rebuilt=made)]
+    else:
+        known = msgspec.to_builtins(read)
+        found = [
+            Difference(what=f"facts.{name}", stored=known.get(name), rebuilt=made.get(name))
+            for name in sorted({*known, *made})
+            if known.get(name) != made.get(name)
+        ]
     if row["state"] != story.facts.state:
         found.append(Difference(what="state", stored=row["state"], rebuilt=story.facts.state))
     for object_id in sorted({*stored, *story.objects}):

@@ -17,6 +17,7 @@ from app.flow.readings import PATHS
 from app.flow.work import held
 from app.machines.kernel import Object
 from app.machines.lifecycle import GONE, Facts
+from app.ops.facts import facts_read
 from app.ops.parts import Actor, Parts
 from app.store import audit, log, rebuilds, states, waiting
 from app.stripe.client import Missing, Reading
@@ -219,7 +220,7 @@ async def reconcile(
                 row = (await states.load_accounts(conn, [name])).get(name)
             if row is None:
                 raise NotFound(f"There is no account {name}.")
-            looks[name] = await look(parts, name, msgspec.convert(row["facts"] or {}, Facts))
+            looks[name] = await look(parts, name, facts_read(row["facts"]) or Facts())
             if yes and (made := await append(parts, name, looks[name])):
                 events.append(made)
         progress(len(looks), total)
@@ -284,7 +285,7 @@ class Nudger:
             )
         told = False
         for row in rows:
-            account, facts = row["account_id"], msgspec.convert(row["facts"] or {}, Facts)
+            account, facts = row["account_id"], facts_read(row["facts"]) or Facts()
             _, times = self._again.get(account, (0.0, 0))
             wait = min(self._after_s * 1000 * 2**times, NUDGE_WAIT_MAX_MS)
             self._again[account] = (now + wait, min(times + 1, 20))

@@ -10,6 +10,7 @@ from app.flow import notices
 from app.log import redact
 from app.machines.programme import Programme
 from app.ops import closing, explain
+from app.ops.facts import facts_read
 from app.store.views import parsed
 
 Row = Mapping[str, Any]
@@ -65,9 +66,15 @@ def explanation(row: Row, programme: Programme, now_ms: int, platform: str | Non
     }
 
 
+def _facts(row: Row) -> dict[str, Any]:
+    """What is stored of the account; nothing where that was edited by hand and cannot be read."""
+    raw = parsed(row["facts"]) or {}
+    return raw if facts_read(raw) is not None else {}
+
+
 def account_summary(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
     answer = explained(row, programme, now_ms, platform)
-    cards = (parsed(row["facts"]) or {}).get("cards") or {}
+    cards = _facts(row).get("cards") or {}
     return {
         "id": row["account_id"],
         "state": row["state"],
@@ -85,7 +92,7 @@ def account_summary(row: Row, programme: Programme, now_ms: int, platform: str |
 
 
 def account(row: Row, programme: Programme, now_ms: int, platform: str | None = None) -> dict[str, Any]:
-    facts = parsed(row["facts"]) or {}
+    facts = _facts(row)
     own = facts.get("financial_account")
     holder = facts.get("cardholder")
     return {

@@ -133,6 +133,22 @@ async def test_a_held_platform_is_told_by_the_doctor_since_it_stands_in_no_list(
     assert "accounts release acct_platform" in checks["platform hold"]["do"]
 
 
+async def test_facts_broken_by_hand_are_told_and_repaired_and_hide_no_other_account(desk: Services) -> None:
+    await desk.pool.execute(
+        "INSERT INTO accounts (account_id, state, enrolled, facts) VALUES"
+        " ('acct_broken', 'live', true, '{\"intents\": 7}'), ('acct_well', 'enrolled', false, '{}')"
+    )
+    assert [a["id"] for a in (await told("accounts", "list"))["data"]] == ["acct_broken", "acct_well"]
+    assert (await told("accounts", "show", "acct_broken"))["cards"] == {}
+    explained = await told("accounts", "explain", "acct_broken")
+    assert explained["commands"][0] == "cardrail accounts rebuild acct_broken --repair --reason WHY"
+    for typed, differing in ((["acct_broken"], "differences"), ([], "differing")):
+        done = await cardrail("accounts", "rebuild", *typed, "--json")
+        assert (done.exit_code, len(json.loads(done.stdout)[differing])) == (1, 1 if not typed else 2)
+    assert (await told("accounts", "rebuild", "acct_broken", "--repair", "--reason", "by hand"))["repaired"] is True
+    assert (await told("accounts", "rebuild"))["equal"] == 2
+
+
 async def test_a_replay_without_a_mode_fits_the_event(desk: Services) -> None:
     await deliver(desk.pool, "issuing_card.created", None)
     await desk.pool.execute("INSERT INTO accounts (account_id) SELECT account_id FROM events")
