@@ -14,7 +14,8 @@ from app.errors import BadInput, Unavailable
 from app.ops.parts import Actor, Parts
 from app.store import audit
 from app.stripe import destinations
-from app.stripe.outcome import Settled
+from app.stripe.destinations import Step
+from app.stripe.outcome import Outcome, Rejected, Settled
 
 SETTING = "STRIPE_WEBHOOK_SECRETS"
 
@@ -95,7 +96,7 @@ async def listed(parts: Parts) -> list[dict[str, Any]]:
 
 
 async def ensure(parts: Parts, actor: Actor, *, url: str | None, yes: bool) -> dict[str, Any]:
-    """Create, extend or enable what is missing. Dry without ``yes``.
+    """Create, extend or enable what is missing. Dry without ``yes``. Types that Stripe refuses are left out and told.
 
     Returns ``{url, dry_run, steps, secrets, failed}``; ``secrets`` are the new signing secrets, shown this once.
     Raises BadInput for an address that cannot be, Unavailable when Stripe does not list its destinations.
@@ -117,11 +118,15 @@ async def ensure(parts: Parts, actor: Actor, *, url: str | None, yes: bool) -> d
             "missing": len(step.missing),
         }
         if yes:
-            outcome = await parts.stripe.call(step.request(version), f"cardrail-destination-{uuid4().hex}")
+            outcome, refused = await _asked(parts, step, version)
+            if refused:
+                failed.append(f"{step.action} {step.style} {step.scope}: Stripe refuses {', '.join(refused)}")
+            if outcome is None:
+                continue
             if not isinstance(outcome, Settled):
                 failed.append(f"{step.action} {step.style} {step.scope}: {outcome.message} ({outcome.code})")
                 continue
-            told["id"] = outcome.object_id
+            told |= {"id": outcome.object_id, "missing": len(step.missing) - len(refused)}
             endpoint = outcome.object.get("webhook_endpoint")
             secret = endpoint.get("signing_secret") if isinstance(endpoint, dict) else None
             if step.action == "create" and isinstance(secret, str):
@@ -134,6 +139,23 @@ async def ensure(parts: Parts, actor: Actor, *, url: str | None, yes: bool) -> d
                 conn, who=actor.who, action="destinations.ensure", target=at, reason=actor.reason, result=result
             )
     return {"url": at, "dry_run": not yes, "steps": done, "secrets": secrets, "failed": failed}
+
+
+async def _asked(parts: Parts, step: Step, version: str) -> tuple[Outcome | None, list[str]]:
+    """Do one step, without the types that Stripe names in a refusal: one that it does not know must not cost the others.
+
+    Returns what it came to, None when nothing was left to ask for, and the refused types.
+    """
+    refused: list[str] = []
+    while True:
+        outcome = await parts.stripe.call(step.request(version), f"cardrail-destination-{uuid4().hex}")
+        named = step.named(outcome.message) if isinstance(outcome, Rejected) else ()
+        if not named:
+            return outcome, refused
+        refused += named
+        step = step.without(named)
+        if not step.missing:
+            return None, refused
 
 
 def advice(secrets: list[str]) -> str:

@@ -103,9 +103,10 @@ def create(world: World, call: Call) -> Answer:
     if not set(sources) <= SOURCES:
         raise invalid(f"events_from takes {', '.join(sorted(SOURCES))}", param="events_from")
     _of_style(body["enabled_events"], style)
+    types = new_types(body["enabled_events"], version)
     record = register(world, body["webhook_endpoint"]["url"], secret, style, version, name=body["name"])
     destination = world.webhooks.destinations[record.id]
-    destination.types = new_types(body["enabled_events"], version)
+    destination.types = types
     destination.own, destination.connected = "@self" in sources, "@accounts" in sources
     record.data.update(
         {

@@ -6,6 +6,7 @@ creation: ``@self`` are the platform's own events, ``@accounts`` those of its co
 docs, event destinations.)
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -36,6 +37,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     types: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    def named(self, message: str) -> tuple[str, ...]:
+        """The new types that a refusal of Stripe's names."""
+        words = {word.rstrip(".") for word in re.findall(r"[\w.\[\]]+", message)}
+        return tuple(name for name in self.missing if name in words)
+
+    def without(self, names: Iterable[str]) -> "Step":
+        """The same step, but for these types."""
+        gone = set(names)
+        types, missing = (tuple(n for n in given if n not in gone) for given in (self.types, self.missing))
+        return msgspec.structs.replace(self, types=types, missing=missing)
 
     def request(self, version: str) -> Request:
         """The call that does it."""

@@ -101,6 +101,19 @@ async def test_what_is_missing_is_created_once(services: Services) -> None:
     assert not any(secret in json.dumps([dict(row) for row in noted]) for secret in made["secrets"])
 
 
+async def test_a_type_that_stripe_refuses_does_not_cost_the_others(dsn: str, box: Box) -> None:
+    """This Stripe knows the new words only, and names one unknown type at a time."""
+    async with opened(dsn, box, "https://cards.example.com", OLD) as services:
+        made = await destinations.ensure(services, ME, url=None, yes=True)
+        assert [(s["style"], s["scope"]) for s in made["steps"]] == [(a, b) for a in rules.STYLES for b in rules.SCOPES]
+        assert len(made["secrets"]) == 4
+        storer = [f"v2.core.account[configuration.storer].{s}" for s in ("capability_status_updated", "updated")]
+        assert made["failed"] == [f"create thin {s}: Stripe refuses {', '.join(storer)}" for s in rules.SCOPES]
+        again = await destinations.ensure(services, ME, url=None, yes=True)
+        assert (again["steps"], again["secrets"]) == ([], [])
+        assert again["failed"] == [f"update thin {s}: Stripe refuses {', '.join(storer)}" for s in rules.SCOPES]
+
+
 async def test_a_disabled_one_is_enabled_and_a_narrow_one_is_widened(services: Services, box: Box) -> None:
     await destinations.ensure(services, ME, url=None, yes=True)
     rows = await destinations.listed(services)
