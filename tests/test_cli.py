@@ -224,7 +224,9 @@ async def test_a_subscription_is_made_listed_tested_enabled_and_deleted(environm
     assert (tested.exit_code, json.loads(tested.stdout)["type"]) == (1, "subscription.test")
     await pool.execute("UPDATE subscriptions SET enabled = false, disabled_reason = 'gone'")
     assert (await told("subscriptions", "enable", made["id"]))["disabled_reason"] is None
-    assert (await told("subscriptions", "delete", made["id"]))["state"] == "deleted"
+    assert made["url"] in (await told("subscriptions", "delete", made["id"]))["would"]
+    assert (await cardrail("subscriptions", "delete", "sub_none")).exit_code == 1
+    assert (await told("subscriptions", "delete", made["id"], "--yes"))["state"] == "deleted"
     assert (await cardrail("subscriptions", "enable", made["id"])).exit_code == 1
     refused = await cardrail("subscriptions", "create", "--url", "https://10.0.0.1/", "--type", "*")
     assert (refused.exit_code, "not public" in refused.output) == (1, True)

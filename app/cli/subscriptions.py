@@ -135,11 +135,18 @@ def replay(
 
 
 @app.command()
-def delete(subscription_id: SubscriptionId, reason: WhyOption = WHY, as_json: AsJson = False) -> None:
+def delete(subscription_id: SubscriptionId, reason: WhyOption = WHY, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a subscription with its deliveries."""
 
     async def work(desk: Desk) -> dict[str, Any]:
-        return await subscriptions.remove(desk.conn, subscription_id)
+        return {
+            **await subscriptions.find(desk.conn, subscription_id),
+            **await subscriptions.remove(desk.conn, subscription_id),
+        }
 
-    done = at_desk(work, as_json=as_json, change=f"subscriptions.delete {subscription_id}", reason=reason)
-    show_thing(done, as_json=as_json)
+    change = f"subscriptions.delete {subscription_id}"
+    done = at_desk(work, as_json=as_json, change=change, reason=reason, dry=not yes)
+    if not yes:
+        would(f"delete {subscription_id} to {done['url']} with its deliveries", as_json=as_json)
+        return
+    show_thing({name: done[name] for name in ("id", "state")}, as_json=as_json)

@@ -70,7 +70,7 @@ def changing(names: dict[str, str]) -> dict[str, list[str]]:
         "retention run": [*why, "--yes"],
         "subscriptions create": ["--url", "https://8.8.8.8/hook", "--type", "*", *why],
         "subscriptions enable": [names.get("subscription", ""), *why],
-        "subscriptions delete": [names.get("subscription", ""), *why],
+        "subscriptions delete": [names.get("subscription", ""), *why, "--yes"],
         "keys create": ["--name", "n", *why],
         "keys revoke": [names.get("key", ""), *why],
     }
