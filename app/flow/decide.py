@@ -95,7 +95,8 @@ class Decider:
         self.version = version_of(rules)
         self._patience_s = patience_s
         self._clock = clock
-        self._running_max = max(1, pool.get_max_size() - 1)
+        self._idle_max = pool.get_max_size() - 1
+        self._running_max = max(1, self._idle_max)
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -212,7 +213,7 @@ class Decider:
                 conn.terminate()
                 await self._pool.release(conn)
                 raise
-            if len(self._idle) < self._running_max:
+            if len(self._idle) < self._idle_max:  # one stays with the pool, for what is recorded late
                 self._idle.append(conn)
             else:
                 await self._pool.release(conn)

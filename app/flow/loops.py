@@ -146,6 +146,8 @@ async def listen(
                     await conn.close(timeout=1)
         except _TROUBLE:
             pass
+        except Exception:
+            LOG.exception("listen.defect", channel=channel)
         await asyncio.sleep(1.0)
 
 

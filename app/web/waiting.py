@@ -70,9 +70,9 @@ class Watch:
                 async with reading(self._services) as conn:
                     states = await views.states(conn, sorted({waiter.account_id for waiter in waiting}))
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                _tell(waiting, error)
-                return
-            _tell([w for w in waiting if is_over(states.get(w.account_id), w.wanted)])
+                _tell(waiting, error)  # and who came meanwhile gets the next look
+            else:
+                _tell([w for w in waiting if is_over(states.get(w.account_id), w.wanted)])
             await asyncio.sleep(LOOK_EVERY_S)
 
 

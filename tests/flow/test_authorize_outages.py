@@ -84,3 +84,15 @@ async def test_a_request_that_cannot_be_read_is_declined_and_parked(pool: db.Poo
     await authorizer.settle()
     row = await pool.fetchrow("SELECT status, error FROM events")
     assert (row["status"], row["error"]["code"]) == ("parked", "request_unreadable")
+
+
+async def test_with_one_connection_what_cannot_be_read_is_kept_all_the_same(pool: db.Pool, build: Builder) -> None:
+    await seed(pool)
+    authorizer = await build(size=1)
+    assert (await ask(authorizer, request(1)))["approved"]
+    envelope, _ = event(request(1), "evt_unreadable")
+    await authorizer.answer(envelope, b"{}")
+    async with asyncio.timeout(PATIENCE_S / 3):
+        await authorizer.settle()
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = 'evt_unreadable'") == "parked"
+    assert (await ask(authorizer, request(1, authorization="iauth_2"), "evt_2"))["approved"]

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from app.flow.loops import Bell, Places, loop
+from app.flow.loops import CHANNEL, Bell, Places, listen, loop
+from app.store import db
 from tests.patience import PATIENCE_S
 
 EARLY_S = 0.002
@@ -74,3 +75,25 @@ async def test_what_does_not_end_in_time_is_cut_off_at_the_close() -> None:
     await asyncio.sleep(0)
     await places.close(0)
     assert ended.is_set()
+
+
+async def test_a_listener_outlives_a_failure_that_nobody_thought_of(dsn: str) -> None:
+    """Without it a process hears of new work by polling only, and of a server that hangs not at all."""
+    tried, heard = 0, asyncio.Event()
+
+    async def connect() -> db.Connection:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise ValueError("an answer that the driver does not understand")
+        return await db.connect(dsn)
+
+    listening = asyncio.create_task(listen(connect, heard.set))
+    conn = await db.connect(dsn)
+    async with asyncio.timeout(PATIENCE_S / 3):
+        while not heard.is_set():
+            await conn.execute(f"NOTIFY {CHANNEL}")
+            await asyncio.wait({listening}, timeout=0.02)
+            assert not listening.done()
+    listening.cancel()
+    await conn.close()
