@@ -183,6 +183,8 @@ class Stripe:
         url, query = path, {"limit": PAGE_SIZE, **params}
         for _ in range(page_max):
             outcome = await self._send("get", url, query, context, {})
+            if isinstance(outcome, Rejected) and query.pop("limit", None) is not None:
+                outcome = await self._send("get", url, query, context, {})  # the most that v2 allows is stated nowhere
             if not isinstance(outcome, Settled):
                 msg = f"{path} could not be listed: {outcome.code}"
                 raise TimeoutError(msg)

@@ -166,6 +166,19 @@ async def test_a_next_page_with_a_host_is_asked_for_at_our_own_address(host: str
         assert "Stripe-Context: acct_1" in canned.asked[1]
 
 
+async def test_a_list_that_takes_no_such_limit_is_asked_for_without_one() -> None:
+    async with talking() as (canned, client):
+        canned.will(400, '{"error": {"code": "invalid_limit", "message": "limit is at most 20"}}')
+        canned.will(200, '{"data": [{"id": "a"}], "next_page_url": null}')
+        assert await client.list_all("/v2/x", {"status": "open"}, None) == [{"id": "a"}]
+        assert "limit" in canned.asked[0]
+        assert canned.asked[1].startswith("GET /v2/x?status=open HTTP")
+        canned.will(400, '{"error": {"code": "no"}}')
+        canned.will(400, '{"error": {"code": "no"}}')
+        with pytest.raises(TimeoutError):
+            await client.list_all("/v2/x", {}, None)
+
+
 async def test_a_page_that_is_its_own_next_one_ends_the_list_and_is_not_whole() -> None:
     async with talking() as (canned, client):
         for _ in range(3):
