@@ -105,7 +105,6 @@ def replay_event(
     """Replay one event; without --yes say which transitions and commands would follow."""
 
     async def work(services: Services) -> dict[str, Any]:
-        _check_reason(mode, reason, yes=yes)
         async with services.pool.acquire() as conn:
             row = await replay.found_event(conn, event_id)
             fitting = mode or ("state" if row["status"] == "applied" else "resume")

@@ -158,6 +158,17 @@ async def test_a_replay_without_a_mode_fits_the_event(desk: Services) -> None:
         assert (await told("events", "replay", event_id))["mode"] == mode
 
 
+async def test_a_forced_replay_of_one_event_needs_no_reason_and_a_bulk_one_does(desk: Services) -> None:
+    await deliver(desk.pool, "issuing_card.created", None)
+    await desk.pool.execute("INSERT INTO accounts (account_id) SELECT account_id FROM events")
+    await desk.pool.execute("UPDATE events SET status = 'applied'")
+    event_id = await desk.pool.fetchval("SELECT event_id FROM events")
+    assert (await told("events", "replay", event_id, "--mode", "force", "--yes"))["mode"] == "force"
+    assert await noted(desk) == [("events.replay", event_id, "asked for on the command line")]
+    bulk = ("replays", "start", "--type", "issuing_card.created", "--mode", "force", "--yes")
+    assert (await cardrail(*bulk)).exit_code == 2
+
+
 async def test_everything_of_a_fingerprint_is_answered_at_once(desk: Services) -> None:
     for _ in range(2):
         await deliver(desk.pool, "issuing_card.created", None)
