@@ -20,15 +20,20 @@ EXPORTING = (metrics, decisions)
 
 
 def commands() -> list[str]:
-    """Every command in the runbook: those in code spans, and those typed after a prompt in a block."""
-    blocks = re.findall(r"^\$ (cardrail .*)$", RUNBOOK, flags=re.MULTILINE)
-    without = re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL)
+    """Every command in the runbook and the other pages: those in code spans, and those typed in a block, after a prompt or
+    without one.
+    """
+    pages = (*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in pages)
+    blocks = "\n".join(re.findall(r"^```\w*$(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
+    typed = re.findall(r"^(?:\$ )?(cardrail [a-z][^#\n]*?)\s*(?:#.*)?$", blocks, flags=re.MULTILINE)
+    without = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`(cardrail [^`]+)`", without)]
-    return sorted({*blocks, *spans})
+    return sorted({line for line in (*typed, *spans) if not line.startswith("cardrail demo:")})
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_of_the_runbook_is_one(line: str) -> None:
+def test_every_command_of_the_pages_is_one(line: str) -> None:
     assert refused(line) is None
 
 

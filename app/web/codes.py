@@ -47,7 +47,12 @@ CODES: tuple[Code, ...] = (
     Code("bad_replay", 400, "Mode, rate or reason of a replay will not do.", "Correct it.", ("replays",)),
     # 401, 403: who asks
     Code("unauthenticated", 401, "No API key came with the request.", "Send `Authorization: Bearer <key>`."),
-    Code("bad_key", 401, "The API key is unknown, expired or revoked.", "Ask an admin: `cardrail keys create`."),
+    Code(
+        "bad_key",
+        401,
+        "The API key is unknown, expired or revoked.",
+        "Ask an admin: `cardrail keys create --name NAME`.",
+    ),
     Code("forbidden", 403, "The key's scope does not reach this far.", "Use a key with the scope that is named."),
     Code(
         "bad_form",
