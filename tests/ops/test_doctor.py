@@ -162,6 +162,15 @@ async def test_events_of_the_other_mode_are_kept_apart_and_told(services: Servic
     assert (await look(services))["mode"].state == "ok"
 
 
+@pytest.mark.parametrize(
+    ("skew_s", "state", "says"),
+    [(1.2, "ok", "1 s from"), (30.0, "warning", "30 s ahead of"), (-90.0, "wrong", "90 s behind")],
+)
+def test_a_clock_that_is_wrong_is_told_with_its_direction(skew_s: float, state: str, says: str) -> None:
+    (check,) = at_stripe.clock(skew_s)
+    assert (check.state, check.says) == (state, f"{says} Stripe's clock")
+
+
 async def test_an_old_schema_is_a_finding_with_the_command_to_run(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ async def look(parts: Parts) -> list[Check]:
     if own != parts.platform_account:
         says = f"the key belongs to {own}, PLATFORM_ACCOUNT_ID is {parts.platform_account}"
         return [Check(check="stripe", state="wrong", says=says, do="set the two to the same account")]
-    found = [Check(check="stripe", state="ok", says=f"the key of {own} is answered"), *_clock(parts.stripe.skew_s)]
+    found = [Check(check="stripe", state="ok", says=f"the key of {own} is answered"), *clock(parts.stripe.skew_s)]
     if isinstance(await parts.stripe.read(destinations.PATH, context=None), Missing):
         says = "this key may not list them"
         return [*found, Check(check="destinations", state="warning", says=says, do="look in Stripe's dashboard")]
@@ -40,12 +40,14 @@ async def look(parts: Parts) -> list[Check]:
     return found + against_catalogue(rows, parts.settings.stripe_api_version, at, ensure)
 
 
-def _clock(skew_s: float | None) -> list[Check]:
+def clock(skew_s: float | None) -> list[Check]:
+    """How far our clock is ahead of Stripe's (below zero: behind)."""
     if skew_s is None:
         return []
     size = abs(skew_s)
     state = worse_than(size, SKEW_WARN_S, SKEW_MAX_S)
-    says = f"{size:.0f} s from Stripe's clock"
+    where = "from" if state == "ok" else "ahead of" if skew_s > 0 else "behind"
+    says = f"{size:.0f} s {where} Stripe's clock"
     return [Check(check="clock at stripe", state=state, says=says, do="" if state == "ok" else "set this clock by NTP")]
 
 
