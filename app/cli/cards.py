@@ -61,8 +61,8 @@ def thaw(account_id: Account, card: Card, reason: WhyOption, yes: Yes = False, a
 def cancel(account_id: Account, card: Card, reason: WhyOption, yes: Yes = False, as_json: AsJson = False) -> None:
     """Cancel a card for good; the reasons lost and stolen are told to Stripe."""
     to: Json = {"status": "canceled"}
-    if reason in ("lost", "stolen"):
-        to["cancellation_reason"] = reason
+    if reason.lower() in ("lost", "stolen"):
+        to["cancellation_reason"] = reason.lower()
     _change("cancel", account_id, card, to, reason=reason, yes=yes, as_json=as_json)
 
 

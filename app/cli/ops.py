@@ -111,7 +111,8 @@ def replay_event(
             if yes:
                 return await _replayed(services, conn, row, fitting, who(reason))
             planned = await replay.plan(conn, services, row, fitting)
-            return {"dry_run": True, "would": planned.does, **planned.report()}
+            key = _second_key(services, fitting, planned.amount)
+            return {"dry_run": True, "would": planned.does, **planned.report(), **key}
 
     made = run(work, as_json=as_json, change=f"events.replay {event_id}" if yes else "", reason=reason)
     show_thing(made if as_json else plan_in_words(made), as_json=as_json)
@@ -119,6 +120,12 @@ def replay_event(
         _undone(as_json=as_json)
     elif made.get("needs_confirmation") and not as_json:
         out.print(asks_for_a_key(made["id"]), markup=False, highlight=False, soft_wrap=True)
+
+
+def _second_key(services: Services, mode: str, amount: int) -> dict[str, str]:
+    """What a dry run says of a force that one person may not do alone."""
+    alone = mode != "force" or amount <= services.programme.caps.force_unconfirmed
+    return {} if alone else {"with_yes": "it waits until another admin's key confirms it"}
 
 
 def _check_reason(mode: str | None, reason: str, *, yes: bool) -> None:
@@ -170,7 +177,8 @@ def start_replay(
                     reason=reason,
                     result={**outcome_of(made), "total": made["total"], "mode": mode},
                 )
-        return made if not follow else {**made, **await _follow(services, made["id"], as_json=as_json)}
+        whole = {**made, **await _follow(services, made["id"], as_json=as_json)} if follow else made
+        return whole if yes else {**whole, **_second_key(services, mode, (whole["forecast"] or {}).get("amount", 0))}
 
     made = run(work, as_json=as_json, change="replays.start" if yes else "", reason=reason)
     show_thing(made if as_json else in_words(made), as_json=as_json)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -284,9 +285,16 @@ async def test_over_rest_a_forced_replay_above_the_amount_is_confirmed_by_anothe
     assert (shown["state"], shown["by"], shown["confirmed_by"]) == ("running", "a", "b")
 
 
-async def test_the_command_line_says_starts_shows_confirms_and_stops(services: Services, dsn: str) -> None:
+async def test_the_command_line_says_starts_shows_confirms_and_stops(
+    services: Services, dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "strict.toml").write_text("[caps]\nforce_unconfirmed = 5_000\n", encoding="utf-8")
     ours = {"DATABASE_URL": dsn, "STRIPE_API_KEY": "sk_test_x", "STRIPE_API_BASE": "http://127.0.0.1:9"}
-    ours |= {"PLATFORM_ACCOUNT_ID": PLATFORM, "STRIPE_WEBHOOK_SECRETS": "whsec_x"}
+    ours |= {
+        "PLATFORM_ACCOUNT_ID": PLATFORM,
+        "STRIPE_WEBHOOK_SECRETS": "whsec_x",
+        "CARDRAIL_PROGRAMME": str(tmp_path / "strict.toml"),
+    }
 
     async def said(*words: str) -> tuple[int, str]:
         done = await asyncio.to_thread(CliRunner(env=ours).invoke, build(), [*words])
@@ -300,6 +308,10 @@ async def test_the_command_line_says_starts_shows_confirms_and_stops(services: S
     dry = ("replays", "start", "--status", "parked", "--mode", "force")
     code, told = await cardrail(*dry)
     assert (code, told["state"], told["forecast"]["amount"]) == (0, "planned", 10_000)
+    assert "another admin's key" in told["with_yes"]
+    assert "with_yes" not in (await cardrail("replays", "start", "--status", "parked", "--mode", "resume"))[1]
+    event_id = await services.pool.fetchval("SELECT event_id FROM events")
+    assert "another admin's key" in (await cardrail("events", "replay", event_id, "--mode", "force"))[1]["with_yes"]
     code, words = await said("replays", "show", told["id"])
     assert (code, "1 x create_outbound_payment, 100.00 in all" in " ".join(words.split())) == (0, True), words
     code, told = await cardrail(*dry, "--yes")
