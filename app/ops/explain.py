@@ -273,7 +273,7 @@ def _card_waits(seen: Situation) -> Waits:
     if not cards:
         return _after(seen, "card", "the card to be created")
     if all(card.status == "canceled" for card in cards):
-        return Waits("a person or a service to ask for a new card: every card is canceled", "operator")
+        return Waits(f"a new card, asked for by POST /v1/accounts/{seen.account}/cards: all are canceled", "operator")
     still = [card.id for card in cards if card.status == "inactive"]
     thaw = tuple(f"cardrail cards thaw {seen.account} {card} --reason WHY --yes" for card in still[:1])
     return Waits("a person or a service to activate the card", "operator", thaw)

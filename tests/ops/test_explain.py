@@ -136,6 +136,12 @@ def _set(**values: Any) -> Callable[[Facts], None]:
         ("rejected", _set(capabilities={CAPABILITY: Capability("rejected")}), "stripe", "rejected"),
         ("activated", _set(intents={"financial_account/1": "rejected:x"}), "operator", "Stripe refused"),
         ("activated", _set(intents={"financial_account/1": "issued"}), "stripe", "to open"),
+        (
+            "cardholder_ready",
+            _set(cards={"ic_1": Thing("ic_1", "canceled")}),
+            "operator",
+            "POST /v1/accounts/acct_1/cards",
+        ),
         ("provisioned", _set(fundings={"obp_1": Thing("obp_1", "returned")}), "operator", "came back"),
         (
             "provisioned",
