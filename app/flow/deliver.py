@@ -213,7 +213,7 @@ class Deliverer:
                 await self._rejected(token, row, outcome)
             case Waiting(code=code, message=message):
                 age_s = (datetime.now(UTC) - row["created_at"]).total_seconds()
-                await self._later(token, row, "pending", code, message, snooze_s(age_s), attempts_back=1)
+                await self._later(token, row, "pending", code, message, snooze_s(age_s), attempts_back=1, moved=False)
             case TryAgain():
                 wait = backoff_s(row["attempts"], self._rng, retry_after_s=outcome.retry_after_s)
                 back = 0 if outcome.counts else 1
@@ -293,7 +293,16 @@ class Deliverer:
             await self._later(token, row, status, code, message, wait, attempts_back=back)
 
     async def _later(
-        self, token: UUID, row: Row, status: str, code: str, message: str, wait: float, *, attempts_back: int
+        self,
+        token: UUID,
+        row: Row,
+        status: str,
+        code: str,
+        message: str,
+        wait: float,
+        *,
+        attempts_back: int,
+        moved: bool = True,
     ) -> None:
         async with self._pool.acquire() as conn:
             await outbox.settle(
@@ -305,6 +314,7 @@ class Deliverer:
                 error=_error(code, message),
                 due_s=wait,
                 attempts_back=attempts_back,
+                moved=moved,
             )
         LOG.info("deliver.later", status=status, code=code, wait_s=round(wait, 2))
 

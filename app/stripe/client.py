@@ -5,6 +5,7 @@ are the outbox's duty, readings come again with their event. A concurrency and a
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from app.stripe.outcome import Outcome, Rejected, Settled, TryAgain, Unknown, Wa
 from app.stripe.requests import Request
 
 CONCURRENCY_MAX = 16
+READINGS_MAX = 12
+"""Of those, so many may be readings: a write never waits behind readings alone."""
 TIMEOUT_S = 15.0
 PAGE_SIZE = 100
 SLACK = timedelta(minutes=5)
@@ -91,6 +94,7 @@ class Stripe:
             max_network_retries=0,
         )
         self._limit = asyncio.Semaphore(CONCURRENCY_MAX)
+        self._readings = asyncio.Semaphore(READINGS_MAX)
         self._pace = Pace(rate_per_s)
         self._dated: tuple[str, float] | None = None
 
@@ -212,7 +216,7 @@ class Stripe:
         platform = context is None or path == FINANCIAL_ACCOUNTS
         if context is not None:
             options = {**options, "stripe_context" if api == "v2" else "stripe_account": context}
-        async with self._limit:
+        async with self._readings if method == "get" else contextlib.nullcontext(), self._limit:
             await self._pace.turn()
             try:
                 answer = await self._client.raw_request_async(

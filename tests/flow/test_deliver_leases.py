@@ -30,20 +30,23 @@ class Door(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def open_door(pool: Pool, asked: Asked) -> AsyncIterator[Door]:
+async def open_door(pool: Pool, asked: Asked, *, caps: Caps | None = None, short: bool = False) -> AsyncIterator[Door]:
+    """``short``: it has no money for any of them."""
     calls: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         calls.append(await reader.readuntil(b"}}"))
         await asked()
         body = b'{"id": "obp_1", "object": "v2.money_management.outbound_payment", "status": "processing"}'
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+        if short:
+            body = b'{"error": {"code": "insufficient_funds", "message": "x"}}'
+        writer.write(b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n" % (b"400 Bad" if short else b"200 OK"))
         writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
         writer.close()
 
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
         client = Stripe("sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", VERSION)
-        yield Door(deliverer(pool, client, Caps()), calls)
+        yield Door(deliverer(pool, client, caps or Caps()), calls)
         await client.close()
 
 
@@ -150,3 +153,18 @@ async def test_a_brake_set_while_a_command_is_read_back_stops_the_call_under_a_n
     row = await pool.fetchrow("SELECT status, attempts, idempotency_key, error->>'code' FROM outbox")
     assert row is not None
     assert tuple(row) == ("unknown", 0, "key", "replayed_500")
+
+
+async def test_what_waited_for_money_counts_on_the_day_on_which_it_moves(pool: Pool) -> None:
+    """Else all that waits since other days could leave on one, beyond the cap of that day."""
+    for n in range(3):
+        await intend(pool, f"funding/{n}", account=f"acct_{n}")
+    async with open_door(pool, nothing, short=True) as door:
+        await polled(door.sender)
+        assert len(door.calls) == 3
+    await pool.execute("UPDATE outbox SET due_at = now(), first_call_at = first_call_at - interval '1 day'")
+    async with open_door(pool, nothing, caps=Caps(per_programme_day=20_000)) as door:
+        await polled(door.sender)
+        assert len(door.calls) == 2
+    found = await pool.fetch("SELECT status, error->>'code' AS code FROM outbox ORDER BY status")
+    assert [tuple(row) for row in found] == [("parked", "cap_exceeded"), ("settled", None), ("settled", None)]

@@ -11,9 +11,10 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from app.stripe.client import Missing, Reading, Stripe
+from app.stripe.client import CONCURRENCY_MAX, Missing, Reading, Stripe
 from app.stripe.outcome import Rejected, Settled, TryAgain, Unknown, Waiting
 from app.stripe.requests import Request
+from tests.patience import PATIENCE_S
 
 VERSION = "2026-10-14.preview"
 CARD = Request("post", "/v1/issuing/cards", {"type": "virtual", "metadata": {"a": "b"}}, "acct_1", "v1")
@@ -236,3 +237,30 @@ async def test_workers_spend_one_rate_together() -> None:
             canned.will(200, '{"id": "fa_1"}')
             await client.call(FA, f"k-{n}")
         assert asyncio.get_running_loop().time() - began >= 0.19
+
+
+async def test_readings_that_hang_leave_room_for_writes() -> None:
+    """A write has seconds to be answered in; it must not spend them behind readings."""
+    reading, asked = list[asyncio.StreamWriter](), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET"):
+            reading.append(writer)
+            asked.set()
+            return
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{"id": "ic_1"}')
+        writer.close()
+
+    async with await asyncio.start_server(slow, "127.0.0.1", 0, family=socket.AF_INET) as server:
+        client = Stripe("sk_test_x", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", VERSION, rate_per_s=1000)
+        hanging = [asyncio.create_task(client.read("/v1/x", context=None)) for _ in range(2 * CONCURRENCY_MAX)]
+        await asyncio.wait_for(asked.wait(), PATIENCE_S)
+        called = asyncio.create_task(client.call(CARD, "key"))
+        await asyncio.wait({called, *hanging}, return_when=asyncio.FIRST_COMPLETED)
+        assert called.done()
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        await client.close()
+        for writer in reading:
+            writer.close()
