@@ -92,6 +92,7 @@ CROSS JOIN LATERAL (
            AND NOT coalesce(a.updated_at > h.last AND (
                    a.state IN ('reversed', 'expired')
                    OR (a.state = 'closed' AND (a.data ->> 'approved' = 'false' OR d.amount IS NOT NULL
+                                               OR (a.data ->> 'closed_heard_ms')::bigint <= account.balance_ms
                                                OR a.observed_at + interval '1 second' <= account.balance_at))), false)
     ), sent AS (
         SELECT sum(o.amount) AS amount FROM outbox o, account

@@ -115,13 +115,17 @@ _FOLLOWED_V1 = {
 }
 
 
+def _issuing_moves_balance(kind: str, suffix: str) -> bool:
+    """An updated authorization may be closed: what it held is free once the balance was read after that was heard."""
+    return (
+        kind == "issuing_transaction" or suffix.startswith("funds_") or (kind, suffix) == ("authorization", "updated")
+    )
+
+
 def _v1() -> dict[str, Entry]:
     found = {"issuing_authorization.request": Entry("authorization", handling="synchronous")}
     for noun, (kind, suffixes) in _ISSUING.items():
-        found |= {
-            f"{noun}.{s}": Entry(kind, balance=kind == "issuing_transaction" or s.startswith("funds_"))
-            for s in suffixes.split()
-        }
+        found |= {f"{noun}.{s}": Entry(kind, balance=_issuing_moves_balance(kind, s)) for s in suffixes.split()}
     for prefix, suffixes in _FOLLOWED_V1.items():
         found |= _followed(prefix, suffixes)
     return found

@@ -175,7 +175,16 @@ def _snapshot(stored: Stored) -> list[Happening]:
     seen = observe(obj, stored.created_ms, sure=False)
     if seen is None:
         raise Poisoned("unknown_object", f"data.object of {stored.type} has no id or is no object we know.")
-    return [_with_funds(stored.type, seen)]
+    return [_heard_closed(stored, _with_funds(stored.type, seen))]
+
+
+def _heard_closed(stored: Stored, seen: Observed) -> Observed:
+    """When we knew that an authorization is closed: Stripe's own time of it is floored to the second, so a balance read since
+    then shows the capture, and one read within that second need not.
+    """
+    if (seen.kind, seen.status) != ("authorization", "closed"):
+        return seen
+    return msgspec.structs.replace(seen, fields={**seen.fields, "closed_heard_ms": stored.received_ms})
 
 
 def _with_funds(event_type: str, seen: Observed) -> Observed:

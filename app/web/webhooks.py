@@ -88,10 +88,14 @@ class FrontDoor:
         self._endpoints = webhook_endpoints(receiver, door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and (found := self._endpoints.get(scope["path"])):
+        if scope["type"] == "http" and scope["method"] == "POST" and (found := self._found(scope["path"])):
             await found(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _found(self, path: str) -> "Endpoint | None":
+        """With a slash behind it too: Stripe follows no redirect, so a destination typed that way would bring nothing."""
+        return self._endpoints.get(path) or self._endpoints.get(path.removesuffix("/"))
 
 
 def calm_collector() -> None:

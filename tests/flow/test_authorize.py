@@ -8,7 +8,7 @@ import pytest
 
 from app.machines.programme import Authorization, Velocity
 from app.store import db, decisions
-from tests.flow.purchases import ACCOUNT, CARD, Builder, ask, balance, debit, put, request, seed
+from tests.flow.purchases import ACCOUNT, CARD, Builder, ask, balance, debit, now_ms, put, request, seed
 
 
 async def test_an_approval_is_answered_recorded_and_its_event_kept(pool: db.Pool, build: Builder) -> None:
@@ -148,6 +148,19 @@ async def test_a_capture_holds_until_the_balance_is_read_after_it(pool: db.Pool,
     await put(pool, "iauth_c", "authorization", "closed", {"approved": True})
     assert not (await ask(authorizer, request(401)))["approved"]
     await balance(pool, 400, later_ms=1_500)
+    assert (await ask(authorizer, request(400)))["approved"]
+
+
+async def test_a_balance_read_since_the_closing_was_heard_shows_the_capture(pool: db.Pool, build: Builder) -> None:
+    """Also within the second that Stripe's time of the event is floored to."""
+    await seed(pool, available=1_000)
+    authorizer = await build()
+    assert (await ask(authorizer, request(600, authorization="iauth_c")))["approved"]
+    await balance(pool, 400)
+    heard = now_ms() + 100
+    await put(pool, "iauth_c", "authorization", "closed", {"approved": True, "closed_heard_ms": heard})
+    assert not (await ask(authorizer, request(400)))["approved"], "that balance was read before"
+    await balance(pool, 400, later_ms=200)
     assert (await ask(authorizer, request(400)))["approved"]
 
 

@@ -101,6 +101,14 @@ def test_stripe_is_told_of_no_event_that_it_never_sent() -> None:
     assert trigger(stored(b"{}", "command.settled", "internal")) is None
 
 
+@pytest.mark.parametrize(("status", "heard"), [("closed", 2_500), ("pending", None), ("reversed", None)])
+def test_a_closed_authorization_says_when_that_was_heard(status: str, heard: int | None) -> None:
+    body = {"data": {"object": {"object": "issuing.authorization", "id": "iauth_1", "status": status}}}
+    (seen,) = happenings(stored(body, "issuing_authorization.updated"))
+    assert isinstance(seen, Observed)
+    assert seen.fields.get("closed_heard_ms") == heard
+
+
 def test_a_whole_link_to_stripe_is_as_good_as_its_path() -> None:
     assert [read.url for read in asked(thin(url=f"https://api.stripe.com{URL}"))] == [URL]
 

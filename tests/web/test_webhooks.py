@@ -200,3 +200,15 @@ async def test_the_front_door_takes_what_is_for_stripe_and_passes_on_the_rest(
         assert (await client.get("/")).json() == {"home": True}
         assert (await client.get(PATH)).status_code == 405
     assert await pool.fetchval("SELECT count(*) FROM events") == 1
+
+
+@pytest.mark.parametrize("path", [PATH, AUTHORIZATIONS_PATH])
+async def test_a_slash_behind_the_address_is_no_redirect_which_stripe_would_not_follow(
+    receiver: Receiver, path: str
+) -> None:
+    transport = httpx.ASGITransport(FrontDoor(Starlette(), receiver, door()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
+        secret = SECRET if path == PATH else AUTH_SECRET
+        answer = await client.post(f"{path}/", content=body(), headers=signed(body(), secret))
+        assert (answer.status_code, answer.json()) == (200, {"received": True})
+        assert (await client.post(f"{path}//", content=body())).status_code == 404
