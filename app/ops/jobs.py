@@ -139,13 +139,19 @@ async def _create(
 
 
 async def replay_event(
-    conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str, actor: Actor
+    conn: asyncpg.Connection,
+    parts: Parts,
+    row: rebuilds.Row,
+    mode: str,
+    actor: Actor,
+    *,
+    checked: rebuild.Rebuilt | None = None,
 ) -> dict[str, Any]:
     """Replay one event: ``{id, state, href, plan}``. A forced one above the amount becomes a job that waits for a key.
 
     Raises Conflict. Commits nothing of its own but what mode state writes.
     """
-    planned = await replay.plan(conn, parts, row, mode)
+    planned = await replay.plan(conn, parts, row, mode, checked=checked)
     event_id = row["event_id"]
     if mode == "force" and planned.amount > parts.programme.caps.force_unconfirmed:
         given = {"account": row["account_id"], "event": event_id, "status": row["status"]}

@@ -95,11 +95,15 @@ def must_allow(row: rebuilds.Row, mode: str, parts: Parts) -> None:
             raise Conflict(f"{event_id} is of the other mode (livemode {read.livemode}).", code="other_mode")
 
 
-async def plan(conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str) -> Plan:
-    """What replaying the event would do, computed on the state as it is; nothing is written."""
+async def plan(
+    conn: asyncpg.Connection, parts: Parts, row: rebuilds.Row, mode: str, *, checked: rebuild.Rebuilt | None = None
+) -> Plan:
+    """What replaying the event would do, computed on the state as it is; nothing is written. ``checked`` is what a
+    comparison of the account found a moment ago; else one is made, on a connection of its own.
+    """
     must_allow(row, mode, parts)
     if mode == "state" and row["status"] == "applied":
-        found = (await rebuild.check(parts, row["account_id"])).report()
+        found = (checked or await rebuild.check(parts, row["account_id"])).report()
         does = "folds the account's log again and compares; no command leaves"
         return Plan(**_named(row, mode), does=does, equal=found["equal"], differences=found["differences"])
     return await (await Dry.open(conn, parts, row["account_id"])).plan(conn, row, mode)

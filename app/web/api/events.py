@@ -9,8 +9,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.errors import NotFound
-from app.ops import jobs, replay, requests
-from app.store import views
+from app.ops import jobs, rebuild, replay, requests
+from app.ops.rebuild import Rebuilt
+from app.store import rebuilds, views
 from app.web import schemas, shown, whole
 from app.web.deps import Json, Page, Reader, Svc, Writing, page, reading
 from app.web.problems import documented
@@ -95,11 +96,21 @@ async def replay_event(services: Svc, write: Writing, event_id: EventPath, body:
 
     async def work(conn: asyncpg.Connection) -> dict[str, Any]:
         row = await replay.found_event(conn, event_id)
-        return await jobs.replay_event(conn, services, row, body.mode, write.actor(body.reason))
+        return await jobs.replay_event(conn, services, row, body.mode, write.actor(body.reason), checked=checked)
 
     if body.dry_run:
         return await write.apart(plan, body)
+    checked = await _checked(services, event_id) if body.mode == "state" else None
     return await write.do(work, body, reason=body.reason)
+
+
+async def _checked(services: Svc, event_id: str) -> Rebuilt | None:
+    """What mode `state` compares for an applied event, found before the write has a connection: a rebuild takes one of its
+    own, and if all of a pool waited for a second one, nobody would get any.
+    """
+    async with reading(services) as conn:
+        row = await rebuilds.event(conn, event_id, None)
+    return await rebuild.check(services, row["account_id"]) if row is not None and row["status"] == "applied" else None
 
 
 @router.post("/events/{event_id}/retries", status_code=202, response_model=schemas.Accepted, responses=Wrong)
