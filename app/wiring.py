@@ -61,6 +61,8 @@ ALERTS_S = 2.0
 NEWDAY_S = 5.0
 DIFFERENCES_S = 30.0
 NOTIFY_POOL_SIZE = 2
+WORKER_POOL_MIN = 5
+"""A replay holds two connections while it wants a third; the gap hunter and retention hold one each that want another."""
 READING = {"statement_timeout": "5000", "idle_in_transaction_session_timeout": "10000"}
 """A reader holds neither a connection nor old rows for longer, milliseconds."""
 
@@ -146,7 +148,7 @@ async def open_services(settings: Settings, dsn: str | None = None) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         where = dsn if dsn is not None else await stack.enter_async_context(open_database(settings))
         keys = keys_of(settings)
-        pool = await db.open_pool(where, size=settings.pool_size, name="worker", keys=keys)
+        pool = await db.open_pool(where, size=max(settings.pool_size, WORKER_POOL_MIN), name="worker", keys=keys)
         stack.push_async_callback(db.close, pool)
         await schema.check(pool)
         await unlock(pool, keys)
