@@ -180,11 +180,7 @@ class Settings(BaseModel):
 
     # Connections.
     pool_size: int = Field(
-        10,
-        alias="CARDRAIL_POOL_SIZE",
-        ge=2,
-        le=200,
-        description="Connections for API, console and worker, fixed; the worker has 5 at least.",
+        10, alias="CARDRAIL_POOL_SIZE", ge=2, le=200, description="Connections for API, console, worker (5 at least)."
     )
     ingest_pool_size: int = Field(
         4, alias="CARDRAIL_INGEST_POOL_SIZE", ge=3, le=100, description="Connections that store webhooks, fixed."
