@@ -337,9 +337,11 @@ class _Connections:
         await self._pool.release(connection)
 
     async def expire(self) -> None:
-        """Those from before are not trusted any more."""
+        """Those from before are not trusted any more; the one that is kept goes without waiting for its server."""
         await self._pool.expire_connections()
-        await self.keep_none()
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            await self.throw_away(connection)
 
     async def keep_none(self) -> None:
         connection, self._kept = self._kept, None

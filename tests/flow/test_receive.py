@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadInput, Unavailable
-from app.flow.receive import Receiver
+from app.flow.receive import BATCH_WORTH, Receiver
 from app.sealing import Keys
 from app.store import db, embedded, schema, sealed
 from app.stripe.envelope import Envelope
@@ -228,5 +228,37 @@ async def test_a_hanging_database_is_said_in_time_and_recovered_from(pool: db.Po
     finally:
         for pid in hung:
             os.kill(pid, signal.SIGCONT)
+    await receiver.settle()
+    ingest.terminate()
+
+
+async def test_a_connection_that_is_kept_and_hangs_stops_nobody_after_another_failed(
+    pool: db.Pool, dsn: str, keys: Keys
+) -> None:
+    """It is given up with all the others, without a farewell that a server which hangs would never answer."""
+    ingest = await db.open_pool(dsn, size=3, name="ingest", keys=keys)
+    receiver = Receiver(ingest)
+    async with pool.acquire() as conn:
+        faster = conn.transaction()
+        await faster.start()
+        await conn.execute(
+            "INSERT INTO events (account_id, event_id, source, type, kind, created, status)"
+            " VALUES ('acct_1', 'evt_1', 'webhook', 'x', 'snapshot', now(), 'ignored')"
+        )
+        alone = asyncio.create_task(receiver.accept(event("evt_0"), PAYLOAD, status="ignored"))
+        await asyncio.sleep(0)  # its flush is under way, so what comes now is flushed beside it
+        together = [asyncio.create_task(_refused(receiver, f"evt_{n}")) for n in range(1, BATCH_WORTH + 1)]
+        assert (await alone).new
+        hung = await pool.fetchval("SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = 'ingest'")
+        for pid in hung:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.gather(*together)
+            async with asyncio.timeout(STRIPE_WAITS_S):
+                assert await _taken(receiver, "evt_after")
+        finally:
+            for pid in hung:
+                os.kill(pid, signal.SIGCONT)
+            await faster.rollback()
     await receiver.settle()
     ingest.terminate()
