@@ -84,17 +84,24 @@ class Caller:
         expired = first is not None and datetime.now(UTC) - first > KEY_LIVES[request.api]
         if replayed or (expired and not refused):
             return await self._read_back(row, request, renew=replayed)
-        outcome = await self._call(request, row["idempotency_key"])
+        outcome = await self._call(row, request, row["idempotency_key"], called=first is not None)
         if isinstance(outcome, Unknown) and outcome.code == "replayed_500":
             return await self._read_back(row, request, renew=True)
         if isinstance(outcome, Rejected) and row["intent"].startswith(STEPS.get(row["kind"], "\0")):
             return await self._refused(row, request, outcome)
         return outcome
 
-    async def _call(self, request: Request, key: str) -> Outcome:
+    async def _call(self, row: Row, request: Request, key: str, *, called: bool) -> Outcome:
+        """The call; its turn among all others' may take seconds, so whoever stopped it meanwhile is heard then."""
+
+        async def allowed() -> None:
+            async with self._pool.acquire() as conn:
+                if await outbox.stopped_by(conn, row["account_id"], row["kind"]):
+                    raise Stopped(called=called)
+
         try:
             async with asyncio.timeout(CALL_S):
-                return await self._stripe.call(request, key)
+                return await self._stripe.call(request, key, allowed=allowed)
         except TimeoutError:
             return Unknown("timeout", f"no answer within {CALL_S:.0f} s")
 
@@ -127,7 +134,7 @@ class Caller:
                 raise Lost
             if await outbox.stopped_by(conn, row["account_id"], row["kind"]):
                 raise Stopped(called=True)
-        return await self._call(request, key)
+        return await self._call(row, request, key, called=True)
 
     # -- what a step needs --------------------------------------------------------------------------------------
 

@@ -353,6 +353,7 @@ class Deliverer:
                 status="unknown" if called else "pending",
                 error=None if row["error"] is None else msgspec.json.encode(row["error"]),
                 attempts_back=1,
+                called=called,
             )
 
 

