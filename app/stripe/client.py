@@ -41,6 +41,9 @@ CREATED_FILTER = {
 }
 """The collections whose rows carry our metadata, each with its name for "created since", where it has one."""
 
+NAMELESS = frozenset({"/v2/core/account_links"})
+"""What answers with an object that has no id."""
+
 FINANCIAL_ACCOUNTS = "/v2/money_management/financial_accounts"
 """Opened in the account's own context, but a step of the platform's that no holder asked for."""
 
@@ -123,7 +126,10 @@ class Stripe:
     ) -> Outcome:
         """Make one write under its key. ``allowed`` is asked when it is the write's turn, and raises to keep it back."""
         options: dict[str, Any] = {"idempotency_key": idempotency_key}
-        return await self._send(request.method, request.path, request.params, request.context, options, allowed)
+        outcome = await self._send(request.method, request.path, request.params, request.context, options, allowed)
+        if isinstance(outcome, Settled) and outcome.object_id is None and request.path not in NAMELESS:
+            return Unknown("unreadable_answer", "The answer was a yes that names no object.")
+        return outcome
 
     async def read(
         self, url: str, *, context: str | None, include: tuple[str, ...] = (), event_id: str | None = None

@@ -85,6 +85,17 @@ async def test_a_lost_reply_is_unknown_and_is_not_repeated_by_itself() -> None:
         assert len(canned.asked) == 1
 
 
+@pytest.mark.parametrize("said", ["{}", '{"id": null, "object": "issuing.card"}'])
+async def test_a_yes_that_names_no_object_is_unknown_but_of_a_link_it_is_all(said: str) -> None:
+    """It came from something between, or was cut; settled, its account would wait for ever."""
+    link = Request("post", "/v2/core/account_links", {"account": "acct_1"}, None, "v2")
+    async with talking() as (canned, client):
+        canned.will(200, said)
+        canned.will(200, '{"object": "v2.core.account_link", "url": "https://x"}')
+        assert isinstance(await client.call(CARD, "key_1"), Unknown)
+        assert isinstance(await client.call(link, "key_2"), Settled)
+
+
 async def test_a_reply_that_breaks_off_is_unknown() -> None:
     async with talking() as (canned, client):
         canned.will(200, '{"id"', length=100)
