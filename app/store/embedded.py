@@ -52,7 +52,7 @@ class Embedded:
 def start(data_dir: Path, *, durable: bool = True) -> Embedded:
     """Start, or reuse, the server of ``data_dir`` and make sure that the database `cardrail` exists.
 
-    ``durable=False`` switches fsync off, for tests only. Raises Unavailable with the server's own log when it fails.
+    ``durable=False`` switches fsync off and takes the connections of several services, for tests only. Raises Unavailable with the server's own log when it fails.
     """
     data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _init(data: Path) -> None:
 def _run_server(server: Embedded, *, durable: bool) -> None:
     wanted = {**_OPTIONS, "unix_socket_directories": str(server.sockets)}
     if not durable:
-        wanted |= {"fsync": "off", "full_page_writes": "off"}
+        wanted |= {"fsync": "off", "full_page_writes": "off", "max_connections": "400"}
     options = " ".join(f"-c {name}='{value}'" for name, value in wanted.items())
     log = server.data / "server.log"
     if (user := _user()) is not None:
