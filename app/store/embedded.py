@@ -52,7 +52,8 @@ class Embedded:
 def start(data_dir: Path, *, durable: bool = True) -> Embedded:
     """Start, or reuse, the server of ``data_dir`` and make sure that the database `cardrail` exists.
 
-    ``durable=False`` switches fsync off and takes the connections of several services, for tests only. Raises Unavailable with the server's own log when it fails.
+    ``durable=False`` switches fsync off and takes the connections of several services, for tests only. Raises Unavailable
+    with the server's own log when it fails.
     """
     data_dir = data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
