@@ -318,8 +318,12 @@ class _Connections:
         """A connection for the time of a ``with``; thrown away when anything but the data or a lock made it fail."""
         return _Lease(self, keep)
 
-    async def take(self) -> Connection:
+    def _let_go(self) -> Connection | None:
         connection, self._kept = self._kept, None
+        return connection
+
+    async def take(self) -> Connection:
+        connection = self._let_go()
         if connection is not None:
             if not connection.is_closed():
                 return connection
@@ -339,12 +343,12 @@ class _Connections:
     async def expire(self) -> None:
         """Those from before are not trusted any more; the one that is kept goes without waiting for its server."""
         await self._pool.expire_connections()
-        connection, self._kept = self._kept, None
+        connection = self._let_go()
         if connection is not None:
             await self.throw_away(connection)
 
     async def keep_none(self) -> None:
-        connection, self._kept = self._kept, None
+        connection = self._let_go()
         if connection is not None:
             await self._pool.release(connection)
 

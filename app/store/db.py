@@ -60,9 +60,10 @@ async def open_pool(
     """Open a pool of exactly ``size`` connections that shows as ``name`` in pg_stat_activity.
 
     asyncpg's own floor (``min_size``) is not used: it reconnects in the background of a dead database, and says so at
-    length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session; ``keys`` are
-    what its connections seal and open columns with. ``hurried`` says that its users end by themselves, within a second or
-    two, what a silent server delays: ``cut_off`` leaves those alone, and no timer is kept for each statement. Raises what asyncpg raises when no host answers.
+    length; a lost connection is replaced when it is next wanted. ``settings`` are PostgreSQL settings of each session;
+    ``keys`` are what its connections seal and open columns with. ``hurried`` says that its users end by themselves, within
+    a second or two, what a silent server delays: ``cut_off`` leaves those alone, and no timer is kept for each statement.
+    Raises what asyncpg raises when no host answers.
     """
 
     async def made_ready(connection: Any) -> None:
