@@ -31,7 +31,7 @@ def test_what_was_sealed_opens_in_its_place_and_shows_nothing() -> None:
     assert one.seal(TEXT, *PLACE) != sealed
 
 
-@pytest.mark.parametrize("size", [PACKED_FROM_BYTES - 1, PACKED_FROM_BYTES, 200_000])
+@pytest.mark.parametrize("size", [PACKED_FROM_BYTES - 1, PACKED_FROM_BYTES, 200_000, 1_048_576])
 def test_a_long_value_is_packed_and_opens_as_it_was(size: int) -> None:
     one, text = keys(), (b'{"name": "Ana"}' * size)[:size]
     sealed = one.seal(text, *PLACE)

@@ -13,9 +13,9 @@ from typing import Any
 
 import asyncpg
 import msgspec
-import orjson
 
 from app.errors import BadInput, Unavailable
+from app.flow.kept import DATA_ERRORS, Connections
 from app.log import get_logger
 from app.store import events, rejections
 from app.store.db import Connection, Pool
@@ -43,16 +43,6 @@ RECOUNT_MAX = 10_000
 REJECTIONS_WAITING_MAX = 200
 REJECTIONS_EVERY_S = 0.25
 
-# What the data itself is to blame for; all else is the database's trouble and may pass.
-_DATA_ERRORS = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    UnicodeEncodeError,
-    orjson.JSONEncodeError,
-)
-# After these the connection is as good as before.
-_HARMLESS = (*_DATA_ERRORS, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 # The connection went away beneath us, or its server became a standby: a fresh one may work at once.
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -77,9 +67,10 @@ class _Waiter(msgspec.Struct):
 
 
 class Receiver:
-    """Stores deliveries through ``pool`` (give it at least ``flushers_max`` + 1 connections of its own).
+    """Stores deliveries through ``pool`` (give it at least ``flushers_max`` + 2 connections of its own).
 
     ``on_new`` is called after each commit that brought new events to apply. Limits are arguments; see the module.
+    ``quiet`` says that the last delivery had nobody beside it.
     """
 
     def __init__(
@@ -94,12 +85,12 @@ class Receiver:
         rejections_kept_max: int = 1000,
     ) -> None:
         self.on_new = on_new
-        self._connections = _Connections(pool)
+        self._connections = Connections(pool)
         self._batch_max = batch_max
         self._flushers_max = flushers_max
         self._deadline_s = deadline_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._quiet = True
+        self.quiet = True
         self._lone: asyncio.Future[Accepted] | None = None
         self._waiting: deque[_Waiter] = deque()
         self._waiting_bytes = 0
@@ -125,10 +116,10 @@ class Receiver:
             loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[Accepted] = loop.create_future()
         self._waiting.append(_Waiter(_row(envelope, body, status), done, loop.time() + self._deadline_s))
-        if self._quiet and not self._flushers:
+        if self.quiet and not self._flushers:
             self._flushers += 1
             self._lone = done
-            await self._flush_lone(done)
+            await self._flush_lone()
         elif not self._flushers or (self._flushers < self._flushers_max and len(self._waiting) >= BATCH_WORTH):
             self._flushers += 1
             self._start(self._flush_all())
@@ -160,19 +151,30 @@ class Receiver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _flush_lone(self, done: asyncio.Future[Accepted]) -> None:
+    async def _flush_lone(self) -> None:
         """In quiet times a delivery is stored by its own task: another one would cost it two turns of the loop.
 
         In busy ones those turns are what lets others of the same moment join its batch.
         """
+        batch = self._next_batch()
         try:
-            await self._flush(self._next_batch())
+            if not await self._stored_at_once(batch[0]):
+                await self._flush(batch)
         finally:
-            done.cancel()  # which does nothing when it is answered; else its own task was cancelled
+            batch[0].done.cancel()  # which does nothing when it is answered; else its own task was cancelled
             if self._waiting:
                 self._start(self._flush_all())
             else:
                 self._flushers -= 1
+
+    async def _stored_at_once(self, waiter: _Waiter) -> bool:
+        """Store a new event without what a batch needs, if a connection is at hand; all else is left to `_flush`."""
+        new = await self._connections.insert(waiter.row, waiter.done.get_loop(), until=waiter.give_up_at)
+        if new:
+            waiter.done.set_result(_NEW)
+            if waiter.row.status == "pending":
+                self._wake()
+        return new
 
     async def _flush_all(self) -> None:
         try:
@@ -188,7 +190,7 @@ class Receiver:
             size += len(waiter.row.payload)
             batch.append(waiter)
         self._waiting_bytes -= size
-        self._quiet = len(batch) == 1
+        self.quiet = len(batch) == 1
         return batch
 
     async def _flush(self, batch: list[_Waiter]) -> None:
@@ -211,7 +213,7 @@ class Receiver:
         """One statement, one commit; once more on a fresh connection when the one we had turns out to be dead."""
         try:
             await self._store_once(batch)
-        except _DATA_ERRORS:
+        except DATA_ERRORS:
             await self._store_singly(batch)
         except _LOST:
             await self._connections.expire()
@@ -219,7 +221,7 @@ class Receiver:
 
     async def _store_once(self, batch: list[_Waiter]) -> None:
         rows, firsts = _folded(batch)
-        async with self._connections.one(keep=self._quiet) as connection:
+        async with self._connections.one(keep=self.quiet) as connection:
             new = await events.insert_events(connection, rows, alone=True)
             if len(new) < len(rows):
                 await self._count(connection, {row.key: row.deliveries for row in rows if row.key not in new})
@@ -302,73 +304,6 @@ class _Throttle:
             LOG.warning("receive.background_failed", error=repr(error))
         finally:
             self.task = None
-
-
-class _Connections:
-    """Connections of ``pool``; in quiet times one is kept between uses: its hand-over costs more than a small insert.
-
-    In busy times the turns of the loop that a hand-over takes are wanted: who was just answered joins the next batch.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._kept: Connection | None = None
-
-    def one(self, *, keep: bool = False) -> "_Lease":
-        """A connection for the time of a ``with``; thrown away when anything but the data or a lock made it fail."""
-        return _Lease(self, keep)
-
-    def _let_go(self) -> Connection | None:
-        connection, self._kept = self._kept, None
-        return connection
-
-    async def take(self) -> Connection:
-        connection = self._let_go()
-        if connection is not None:
-            if not connection.is_closed():
-                return connection
-            await self._pool.release(connection)
-        return await self._pool.acquire()
-
-    async def give_back(self, connection: Connection, *, keep: bool) -> None:
-        if keep and self._kept is None:
-            self._kept = connection
-        else:
-            await self._pool.release(connection)
-
-    async def throw_away(self, connection: Connection) -> None:
-        connection.terminate()
-        await self._pool.release(connection)
-
-    async def expire(self) -> None:
-        """Those from before are not trusted any more; the one that is kept goes without waiting for its server."""
-        await self._pool.expire_connections()
-        connection = self._let_go()
-        if connection is not None:
-            await self.throw_away(connection)
-
-    async def keep_none(self) -> None:
-        connection = self._let_go()
-        if connection is not None:
-            await self._pool.release(connection)
-
-
-class _Lease:
-    """One use of a connection."""
-
-    def __init__(self, connections: _Connections, keep: bool) -> None:
-        self._connections = connections
-        self._keep = keep
-
-    async def __aenter__(self) -> Connection:
-        self._connection = await self._connections.take()
-        return self._connection
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or issubclass(kind, _HARMLESS):
-            await self._connections.give_back(self._connection, keep=self._keep)
-        else:
-            await self._connections.throw_away(self._connection)
 
 
 def _row(envelope: Envelope, body: bytes, status: str) -> events.NewEvent:

@@ -88,6 +88,25 @@ async def insert_events(conn: Connection, rows: Sequence[NewEvent], *, alone: bo
     return _keys(await conn.fetch(safe, *values))
 
 
+class Single:
+    """The insert of one event, prepared on a connection that is held: what an otherwise idle service answers with."""
+
+    def __init__(self, conn: Connection, statement: Any) -> None:
+        self._conn = conn
+        self._statement = statement
+
+    @classmethod
+    async def prepare(cls, conn: Connection) -> "Single":
+        """It serves until the connection is handed back to its pool."""
+        quick, _ = _INSERTS[_ONE]
+        return cls(conn, await conn.prepare(quick))
+
+    async def insert(self, event: NewEvent) -> bool:
+        """Whether the event was new. Raises UniqueViolationError when another writer was faster."""
+        _, values = _insertion(self._conn, (event,))
+        return bool(await self._statement.fetch(*values))
+
+
 def _keys(made: Sequence[asyncpg.Record]) -> set[Key]:
     return {(record[0], record[1]) for record in made}
 

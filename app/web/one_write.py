@@ -39,8 +39,8 @@ class Prepared:
         self._default: list[tuple[bytes, bytes]] | None = None
         self._whole = b""
 
-    async def send(self, send: Send) -> None:
-        """Answer the request that ``send`` belongs to."""
+    async def send(self, send: Send, *, alone: bool = False) -> None:
+        """Answer the request that ``send`` belongs to; ``alone`` when no other answers leave in this turn of the loop."""
         cycle = getattr(send, "__self__", None)
         if not isinstance(cycle, RequestResponseCycle) or not _plain(cycle):
             await send(self._start)
@@ -51,7 +51,10 @@ class Prepared:
             self._whole = self._line + b"".join(b"%b: %b\r\n" % header for header in self._default) + self._rest
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(self._whole)
+        write = (
+            cycle.transport.write_now if alone and isinstance(cycle.transport, _Gathering) else cycle.transport.write
+        )
+        write(self._whole)
         cycle.message_event.set()
         cycle.on_response()
 
@@ -87,6 +90,14 @@ class _Gathering:
         self._size += len(data)
         if self._size > HELD_MAX_BYTES:
             self._flush()
+
+    def write_now(self, data: bytes) -> None:
+        """Write without waiting for the end of the turn; what waits goes first."""
+        if self._held:
+            self.write(data)
+            self._flush()
+        elif not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         self._flush()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -121,6 +122,19 @@ class _Gone(Exception):
     """The sender hung up before the body was whole."""
 
 
+class _Stored(NamedTuple):
+    """What is answered with the plain 200, and counted once that has left."""
+
+    type: str
+    status: str
+    new: bool
+
+    def counted(self) -> None:
+        metrics.received(self.type, "duplicate" if not self.new else "new" if self.status == "pending" else self.status)
+        if self.new and catalog.lookup(self.type) is None:
+            metrics.unknown(self.type)
+
+
 class Endpoint:
     """One ASGI application per path: the paths differ in their secrets only. ``others`` are those of the other path."""
 
@@ -150,16 +164,16 @@ class Endpoint:
         else:
             begun = time.perf_counter()
             found = await self._answer(_header(scope, b"stripe-signature"), body)
-            if found is None:
+            if isinstance(found, _Stored):
                 took = time.perf_counter() - begun
-                await _RECEIVED.send(send)
+                await _RECEIVED.send(send, alone=self._receiver.quiet)
+                found.counted()
                 metrics.ack(took)
                 return
             answer = found
         await answer(scope, receive, send)
 
-    async def _answer(self, header: bytes | None, body: bytes) -> Response | None:
-        """None is the plain 200."""
+    async def _answer(self, header: bytes | None, body: bytes) -> "Response | _Stored":
         door = self._door
         now = door.clock()
         diagnose = self._may_diagnose(int(now))
@@ -179,7 +193,7 @@ class Endpoint:
             return await door.authorize(event, body)
         return await self._store(event, body, "pending" if ours else "ignored")
 
-    async def _store(self, event: Envelope, body: bytes, status: str) -> Response | None:
+    async def _store(self, event: Envelope, body: bytes, status: str) -> "Response | _Stored":
         try:
             accepted = await self._receiver.accept(event, body, status=status)
         except Unavailable as error:
@@ -187,11 +201,7 @@ class Endpoint:
             return problems.of_error(error)
         except BadInput as error:
             return self._refuse(error.code, error.message, {"event": event.event_id})
-        result = "duplicate" if not accepted.new else "new" if status == "pending" else status
-        metrics.received(event.type, result)
-        if accepted.new and catalog.lookup(event.type) is None:
-            metrics.unknown(event.type)
-        return None
+        return _Stored(event.type, status, accepted.new)
 
     def _hints(self, body: bytes) -> dict[str, object]:
         """For the doctor: where it was posted to, and the mode that the unproven body names."""

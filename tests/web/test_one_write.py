@@ -50,11 +50,13 @@ async def _asked(request: bytes, body: bytes, *, of: int) -> Recording:
     return await _served(Starlette(routes=[Route("/", endpoint)]), request, of=of)
 
 
-async def _served(app: ASGIApp, request: bytes, *, of: int, access_log: bool = True) -> Recording:
+async def _served(
+    app: ASGIApp, request: bytes, *, of: int, access_log: bool = True, transport: Recording | None = None
+) -> Recording:
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=access_log)
     config.load()
     state = uvicorn.Server(config).server_state
-    transport = Recording()
+    transport = transport or Recording()
     protocol = OneWriteProtocol(config, state, {}, _loop=asyncio.get_running_loop())
     protocol.connection_made(transport)
     protocol.data_received(request)
@@ -110,6 +112,23 @@ async def by_hand(_scope: Scope, receive: Receive, send: Send) -> None:
 
     await receive()
     await PREPARED.send(relay)
+
+
+async def test_an_answer_that_leaves_alone_waits_for_no_end_of_the_turn() -> None:
+    transport, written = Recording(), list[int]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await PREPARED.send(send, alone=scope["path"] == "/alone")
+        written.append(len(transport.writes))
+
+    def ask(path: bytes) -> bytes:
+        return b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % path
+
+    await _served(app, ask(b"/alone") + ask(b"/other") + ask(b"/alone"), of=3, access_log=False, transport=transport)
+
+    assert written == [1, 1, 3]  # each alone one at once, the other after its turn
+    assert b"".join(transport.writes).count(b"HTTP/1.1 200") == 3
 
 
 @pytest.mark.parametrize("access_log", [False, True])
