@@ -201,21 +201,31 @@ class Applier:
     async def _one_by_one(
         self, token: UUID, leased: list[str], work: list[Work], known: Mapping[str, states.Row], why: Exception
     ) -> None:
-        """A batch that cannot be written: each account alone, and where that fails its first event alone."""
+        """A batch that cannot be written: each account alone, and of one that fails as much as can be."""
         LOG.warning("apply.batch_refused", accounts=len(leased), error=type(why).__name__)
         for account in leased:
             own = [w for w in work if w.stored.account_id == account]
             try:
                 await self._batch(token, [account], own, known)
-            except CANNOT_BE_WRITTEN:
-                await self._first_alone(token, account, own[:1], known)
+            except CANNOT_BE_WRITTEN as error:
+                await self._halved(token, account, own, known, error)
 
-    async def _first_alone(self, token: UUID, account: str, first: list[Work], known: Mapping[str, states.Row]) -> None:
-        """Only the event that fails alone is parked; what stands behind it comes with the next poll."""
-        try:
-            await self._batch(token, [account], first, known)
-        except CANNOT_BE_WRITTEN as error:
-            await self._park(token, account, first, error)
+    async def _halved(
+        self, token: UUID, account: str, own: list[Work], known: Mapping[str, states.Row], error: Exception
+    ) -> None:
+        """Write the first half, or half of that, and so on. The event that fails alone is parked.
+
+        What stands behind it comes with the next poll; so whoever has a backlog is soon past the event that cannot be written.
+        """
+        while len(own) > 1:
+            own = own[: len(own) // 2]
+            try:
+                await self._batch(token, [account], own, known)
+            except CANNOT_BE_WRITTEN as again:
+                error = again
+            else:
+                return
+        await self._park(token, account, own, error)
 
     async def _park(self, token: UUID, account: str, own: list[Work], error: Exception) -> None:
         reason = msgspec.json.encode({"code": "refused_by_database", "message": type(error).__name__})

@@ -267,8 +267,9 @@ async def test_readings_that_hang_delay_no_other_account_however_many_they_are(p
             connection.close()
 
 
+@pytest.mark.parametrize("neighbours", [1, 60])
 async def test_an_event_that_cannot_be_written_is_parked_alone_among_its_neighbours(
-    pool: Pool, applier: Applier
+    pool: Pool, applier: Applier, neighbours: int
 ) -> None:
     """A history whose time is no number is found out only when decisions are joined, inside the transaction."""
     await pool.execute(
@@ -276,12 +277,17 @@ async def test_an_event_that_cannot_be_written_is_parked_alone_among_its_neighbo
         " requested, took_us) VALUES ('acct_1', 'iauth_1', 'evt_r', true, 'approved', 1, 'usd', 1, 1)"
     )
     odd = {"id": "iauth_1", "object": "issuing.authorization", "status": "pending", "approved": True}
-    before = await deliver(pool, "issuing_card.created", card(), created=1)
+    for n in range(neighbours):
+        await deliver(pool, "issuing_card.created", card(card_id=f"ic_before_{n}"), created=n)
     culprit = await deliver(
-        pool, "issuing_authorization.created", {**odd, "request_history": [{"created": "noon"}]}, created=2
+        pool, "issuing_authorization.created", {**odd, "request_history": [{"created": "noon"}]}, created=neighbours
     )
-    after = await deliver(pool, "issuing_card.created", card(card_id="ic_2"), created=3)
-    elsewhere = await deliver(pool, "issuing_card.created", card(card_id="ic_3"), account="acct_2")
-    await drain(applier)
-    found = {row["event_id"]: row["status"] for row in await pool.fetch("SELECT event_id, status FROM events")}
-    assert found == {before: "applied", culprit: "parked", after: "applied", elsewhere: "applied"}
+    for n in range(neighbours):
+        await deliver(pool, "issuing_card.created", card(card_id=f"ic_after_{n}"), created=neighbours + 1 + n)
+    await deliver(pool, "issuing_card.created", card(card_id="ic_elsewhere"), account="acct_2")
+    polls = 1
+    while await polled(applier):
+        polls += 1
+    assert await pool.fetchval("SELECT array_agg(event_id) FROM events WHERE status <> 'applied'") == [culprit]
+    assert await pool.fetchval("SELECT status FROM events WHERE event_id = $1", culprit) == "parked"
+    assert polls <= 10, "not one poll for each event before it"
