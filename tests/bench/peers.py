@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.deliveries import SECRET
-from tests.bench.processes import Report, await_port, load, running, server, sql
+from tests.bench.processes import CONNECTIONS, Report, await_port, load, running, server, sql
 
 PEER = "@supabase/stripe-sync-engine@0.48.5"
 INSTALL_S = 180
 SLOW_TURNS = 3
+MANY = 256
 SLOW_FLUSH_US = 1000
 
 
@@ -67,22 +68,30 @@ def slow_disk(dsn: str, report: Report, rounds: int, full: bool) -> None:
     """The accept rate while each flush of PostgreSQL's log takes 1 ms longer, against the disk as it is.
 
     A client that waits for its answer waits for a flush, so 64 of them cannot keep a processor wholly busy beside flushes
-    that follow one another at 1 ms and more; of what the fast disk takes, most must be left.
+    that follow one another at 1 ms: of them it is asked that they stay as far above the baseline (on the disk as it is)
+    as 9,900/s are above 671. What the group commit itself loses shows with so many clients that some are always there.
     """
-    rates: dict[int, list[float]] = {0: [], SLOW_FLUSH_US: []}
+    rates: dict[tuple[int, int], list[float]] = {}
+    baseline: list[float] = []
     try:
-        for _ in range(rounds * SLOW_TURNS):
-            for delay_us, found in rates.items():
-                sql(
-                    dsn,
-                    "ALTER SYSTEM SET commit_siblings = 0",
-                    f"ALTER SYSTEM SET commit_delay = {delay_us}",
-                    "SELECT pg_reload_conf()",
-                )
-                with server("cardrail", dsn) as (port, _pid):
-                    load(port, "snapshot", 1000)
-                    found.append(load(port, "snapshot", 10_000)["rate"])
-                sql(dsn, "TRUNCATE events", "CHECKPOINT")
+        for _ in range(rounds):
+            with server("baseline", dsn) as (port, _pid):
+                load(port, "snapshot", 300)
+                baseline.append(load(port, "snapshot", 1000)["rate"])
+            sql(dsn, "DROP TABLE IF EXISTS bench_events")
+            with server("cardrail", dsn) as (port, _pid):
+                for delay_us in (0, SLOW_FLUSH_US) * SLOW_TURNS:
+                    sql(
+                        dsn,
+                        "ALTER SYSTEM SET commit_siblings = 0",
+                        f"ALTER SYSTEM SET commit_delay = {delay_us}",
+                        "SELECT pg_reload_conf()",
+                    )
+                    for clients in (CONNECTIONS, MANY):
+                        load(port, "snapshot", 1000, connections=clients)
+                        taken = load(port, "snapshot", 10_000, connections=clients)["rate"]
+                        rates.setdefault((delay_us, clients), []).append(taken)
+            sql(dsn, "ALTER SYSTEM RESET commit_delay", "SELECT pg_reload_conf()", "TRUNCATE events", "CHECKPOINT")
     finally:
         sql(
             dsn,
@@ -90,6 +99,11 @@ def slow_disk(dsn: str, report: Report, rounds: int, full: bool) -> None:
             "ALTER SYSTEM RESET commit_delay",
             "SELECT pg_reload_conf()",
         )
-    plain, slow = (statistics.median(found) for found in rates.values())
-    print(f"slow disk: {plain:,.0f}/s, with 1 ms more for each flush {slow:,.0f}/s")
-    report.at_least("accept with 1 ms flushes, share of the rate without", slow / plain, 0.8)
+    rate = {key: statistics.median(found) for key, found in rates.items()}
+    for clients in (CONNECTIONS, MANY):
+        fast, slow = rate[0, clients], rate[SLOW_FLUSH_US, clients]
+        print(f"slow disk, {clients} clients: {fast:,.0f}/s, with 1 ms more for each flush {slow:,.0f}/s")
+    slow, first = rate[SLOW_FLUSH_US, CONNECTIONS], statistics.median(baseline)
+    report.at_least("accept with 1 ms flushes, times the baseline without", slow / first, 14.8)
+    kept = rate[SLOW_FLUSH_US, MANY] / rate[0, MANY]
+    report.at_least(f"accept with 1 ms flushes and {MANY} clients, share of the rate without", kept, 0.9)
