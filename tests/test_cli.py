@@ -203,6 +203,7 @@ async def test_the_committed_description_is_what_the_code_says() -> None:
         ["events", "list", "--status", "odd"],
         ["events", "replay", "evt_1", "--mode", "odd"],
         ["commands", "list", "--status", "odd"],
+        ["commands", "list", "--kind", "create_cart"],
         ["accounts", "hold", "acct_1"],
         ["accounts", "hold", "acct_1", "--reason", "  "],
         ["backfill", "--since", "yesterday"],

@@ -24,6 +24,7 @@ from app.cli.desk import (
 from app.cli.jobs import in_words, standing
 from app.cli.lines import event_in_words
 from app.errors import NotFound
+from app.machines.commands import KINDS
 from app.ops import requests
 from app.store import replays as jobs
 from app.store import views
@@ -110,11 +111,19 @@ def ignore_event(event_id: EventId, reason: WhyOption, yes: Yes = False, as_json
         would(f"close {event_id} without effect", as_json=as_json)
 
 
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise typer.BadParameter(f"There is no kind {text}: one of {', '.join(KINDS)}.")
+    return text
+
+
 @commands.command("list")
 def list_commands(
     account: Account = None,
     status: Annotated[Status | None, typer.Option(help="Only in this status.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", parser=_kind, metavar="KIND", help="Only of this kind: create_card ...")
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
