@@ -39,6 +39,17 @@ async def receiver(ingest: db.Pool) -> AsyncIterator[Receiver]:
     await made.settle()
 
 
+async def test_a_delivery_that_comes_alone_waits_for_no_connection_of_the_pool(
+    receiver: Receiver, ingest: db.Pool
+) -> None:
+    others = [await ingest.acquire() for _ in range(2)]
+    try:
+        assert (await receiver.accept(event("evt_1"), PAYLOAD)).new
+    finally:
+        for other in others:
+            await ingest.release(other)
+
+
 async def test_a_long_event_that_comes_alone_is_kept_whole(receiver: Receiver, pool: db.Pool) -> None:
     assert (await receiver.accept(event("evt_long"), LONG)).new
     assert await payload_of(pool, "evt_long") == LONG
